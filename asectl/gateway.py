@@ -17,8 +17,10 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from asectl import logs, options, process, systemd
+from asectl import logs, options, process, registry_link, systemd
 from asectl.main import EXIT_CONFIG, Failure
+from asectl.registry_flags import SERVER_OPTIONS, add_registry_argument
+from asectl.registry_link import RegistryLink
 from config.options import Config
 from gateway.access.exposure import describe_exposure
 from gateway.access.proxies import TrustedProxies
@@ -49,8 +51,11 @@ _HUB_ONLY_OPTIONS = ("lb.admin_host", "lb.admin_port", "lb.admin_hosts")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
     options.add_config_arguments(
-        parser, ("gateway", "session", "lb", "auth", "usage", "traces"), exclude=_HUB_ONLY_OPTIONS
+        parser,
+        ("gateway", "session", "lb", "auth", "usage", "traces", "registry"),
+        exclude=(*_HUB_ONLY_OPTIONS, *SERVER_OPTIONS),
     )
+    add_registry_argument(parser)
     parser.add_argument("--workers", dest="gateway.workers", help="short for --gateway-workers")
     parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
     # What a process inherits that this one has started: as a worker, or to replace it.
@@ -69,6 +74,9 @@ def run(args: argparse.Namespace) -> int:
     from gateway.services import schema_folder
     from gateway.usage.store import UsageStoreError
 
+    link = registry_link.prepare(
+        args, "gateway", lambda config: config.gateway.port, takes_schemas=True
+    )
     config, base = options.load_config(args)
     _check_options(config, base)
     log = logs.setup(config.log_level, config.log_format)
@@ -87,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
         if config.gateway.workers > 1 and not args.worker:
             await _serve_with_workers(config, sockets, lifecycle)
         else:
-            await _serve_in_process(config, base, args, sockets, lifecycle, write_line)
+            await _serve_in_process(config, base, args, sockets, lifecycle, write_line, link)
 
     try:
         return process.serve(main, until_stdin_closes=args.until_stdin_closes, trim_heap=True)
@@ -200,6 +208,7 @@ async def _serve_in_process(
     sockets: ListeningSockets,
     lifecycle: Lifecycle,
     write_line: Callable[[logs.LogLine], None],
+    link: RegistryLink | None,
 ) -> None:
     from gateway import server
     from gateway.services.reload import ConfigSource
@@ -224,8 +233,15 @@ async def _serve_in_process(
         logging.getLogger("ase").info(message, extra=fields)
         if not args.worker:
             logging.getLogger("ase").info("open to", extra=describe_exposure(config))
+        if link is not None:
+            tasks.append(link.follow(requests))
 
-    await server.run(config, base, sockets, lifecycle, on_ready, write_line, sources)
+    tasks: list[asyncio.Task[None]] = []
+    try:
+        await server.run(config, base, sockets, lifecycle, on_ready, write_line, sources)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 async def _serve_with_workers(

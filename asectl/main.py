@@ -18,6 +18,7 @@ COMMANDS = {
     "up": ("asectl.up", "run a gateway and loaders together; --demo brings three demo services"),
     "gateway": ("asectl.gateway", "run a gateway (WebGate, Atom and, by default, LB)"),
     "lb": ("asectl.lb", "run an LB hub in its own process"),
+    "registry": ("asectl.registry.run", "run the registry of configuration and discovery"),
     "lb state": ("asectl.lb_state", "show why each instance gets requests or not, and since when"),
     "drain": ("asectl.drain", "make a gateway unready, and wait until its requests have ended"),
     "eject": ("asectl.eject", "give an instance no requests for a time"),

@@ -15,7 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 _FILES = ("LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.py")
 _FOLDERS = (
-    "aseloader", "asectl", "atom", "config", "deploy", "examples", "gateway", "lb", "rpc", "schemas"
+    "aseloader", "asectl", "atom", "config", "deploy", "examples", "gateway", "lb", "registry",
+    "rpc", "schemas",
 )  # fmt: skip
 
 

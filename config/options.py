@@ -16,7 +16,7 @@ class OptionMeta:
     `pattern` is a regular expression that every non-empty text value must match in full;
     `pattern_description` says in error messages what the pattern means. `minimum` and `maximum`
     are inclusive, None: no bound. `choices` are the allowed values, empty: any. The value of a
-    `secret` option is never shown.
+    `secret` option is never shown. A `path` names a file or folder, relative to the config file.
     """
 
     help: str
@@ -26,6 +26,7 @@ class OptionMeta:
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     secret: bool = False
+    path: bool = False
 
 
 def option(
@@ -37,13 +38,14 @@ def option(
     choices: tuple[str, ...] = (),
     pattern: tuple[str, str] = ("", ""),
     secret: bool = False,
+    path: bool = False,
 ) -> Any:
     """Declare one option of a section: return a dataclass field that carries its `OptionMeta`.
 
     `pattern` is a pair: the regular expression and its description. A `default` that is a list or
     a dict is copied for each instance of the section.
     """
-    meta = {"option": OptionMeta(help, *pattern, minimum, maximum, choices, secret)}
+    meta = {"option": OptionMeta(help, *pattern, minimum, maximum, choices, secret, path)}
     if isinstance(default, list | dict):
         return field(default_factory=default.copy, metadata=meta)
     return field(default=default, metadata=meta)
@@ -193,12 +195,15 @@ class GatewayOptions:
     max_depth: int = option(64, "levels of a JSON body", minimum=4, maximum=200)
     max_nodes: int = option(100_000, "values in a JSON body", minimum=16)
     max_names: int = option(10_000, "different member names in a JSON body", minimum=16)
-    tls_cert: str = option("", "certificate file (PEM) for HTTPS, by this file; empty: HTTP")
-    tls_key: str = option("", "key file (PEM) of the certificate, by this file")
+    tls_cert: str = option(
+        "", "certificate file (PEM) for HTTPS, by this file; empty: HTTP", path=True
+    )
+    tls_key: str = option("", "key file (PEM) of the certificate, by this file", path=True)
     tls_ca: str = option(
         "",
         "CA file (PEM) of the certificates of clients, for `auth: mtls`; may have a revocation "
         "list (CRL) too",
+        path=True,
     )
     tls_handshake_timeout: float = option(
         5.0, "seconds of a TLS handshake, and of a PROXY header before it", minimum=0.01
@@ -303,6 +308,7 @@ class LbOptions:
         "",
         "folder, by this file, that keeps the schemas of loaders for a start without a hub; "
         "empty: none",
+        path=True,
     )
     silence: float = option(
         0.15,
@@ -329,12 +335,18 @@ class LbOptions:
     max_instances: int = option(10_000, "instances that are known, at most", minimum=1)
     max_instances_per_peer: int = option(256, "instances that one host reports, at most", minimum=1)
     max_rate: int = option(400, "reports a second of one instance, at most", minimum=1)
-    tls_cert: str = option("", "certificate file (PEM) of the lb port, by this file; empty: no TLS")
-    tls_key: str = option("", "key file (PEM) of the certificate, by this file")
-    tls_ca: str = option("", "CA file (PEM): who connects must have a certificate of it (mTLS)")
-    hub_ca: str = option("", "CA file (PEM) of the hubs' certificates; empty: they speak no TLS")
-    hub_cert: str = option("", "our certificate file (PEM) for hubs that ask for one")
-    hub_key: str = option("", "key file (PEM) of that certificate")
+    tls_cert: str = option(
+        "", "certificate file (PEM) of the lb port, by this file; empty: no TLS", path=True
+    )
+    tls_key: str = option("", "key file (PEM) of the certificate, by this file", path=True)
+    tls_ca: str = option(
+        "", "CA file (PEM): who connects must have a certificate of it (mTLS)", path=True
+    )
+    hub_ca: str = option(
+        "", "CA file (PEM) of the hubs' certificates; empty: they speak no TLS", path=True
+    )
+    hub_cert: str = option("", "our certificate file (PEM) for hubs that ask for one", path=True)
+    hub_key: str = option("", "key file (PEM) of that certificate", path=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,7 +360,9 @@ class AuthOptions:
         pattern=("|".join(AUTH_METHODS), "one of " + ", ".join(AUTH_METHODS)),
     )
     keys: str = option(
-        "keys.sqlite", "file of API keys and HMAC secrets (asectl key create), by this one"
+        "keys.sqlite",
+        "file of API keys and HMAC secrets (asectl key create), by this one",
+        path=True,
     )
     clock_skew: float = option(
         300.0, "seconds that the date of a signature may be off", minimum=1, maximum=86_400
@@ -370,7 +384,9 @@ class AuthOptions:
         True, "a signature in headers must cover a Digest of the body, if there is one"
     )
     jwks: str = option(
-        "", "public keys of tokens (JWKS): a file, by this one, or an https URL; empty: no tokens"
+        "",
+        "public keys of tokens (JWKS): a file, by this one, or an https URL; empty: no tokens",
+        path=True,
     )
     jwks_refresh: float = option(
         300.0, "seconds after which the JWKS is read again", minimum=1, maximum=86_400
@@ -402,7 +418,9 @@ class UsageOptions:
     """Section `usage`: what callers used, for bills and for quotas that outlive a restart."""
 
     store: str = option(
-        "", "file of what each request and session used (asectl usage), by this one; empty: none"
+        "",
+        "file of what each request and session used (asectl usage), by this one; empty: none",
+        path=True,
     )
     keep_days: float = option(400.0, "days that a row is kept", minimum=1)
 
@@ -520,6 +538,72 @@ class KongOptions:
     admin_token: str = option("", "token of the Admin API (Kong-Admin-Token)", secret=True)
 
 
+_NAME = (r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", "a name (letters, digits, '_', '.', '-')")
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryOptions:
+    """Section `registry`: the registry of configuration, and those that follow it."""
+
+    host: str = option("127.0.0.1", "address to listen on")
+    port: int = port_option(8230, "subscribers and providers (gRPC)")
+    http_port: int = port_option(8231, "the HTTP API (asectl config, /metrics)")
+    admin_hosts: list[str] = admin_hosts_option()
+    store: str = option(
+        "registry.sqlite", "file of all records, by this file; not used with `etcd`", path=True
+    )
+    etcd: str = option(
+        "",
+        "host:port of etcd members, with commas, whose cluster keeps the records",
+        pattern=ADDRS,
+    )
+    etcd_prefix: str = option("/ase/registry/", "what the keys in etcd begin with")
+    history: int = option(10_000, "changes that a watch can resume from", minimum=100)
+    auth: str = option(
+        "",
+        "key: callers need a key of `auth.keys` with a role; none: anyone may do everything. "
+        "Empty: anyone, but only on a loopback address",
+        choices=("", "key", "none"),
+    )
+    tls_cert: str = option(
+        "", "certificate file (PEM) of both ports, by this file; empty: no TLS", path=True
+    )
+    tls_key: str = option("", "key file (PEM) of the certificate, by this file", path=True)
+    max_subscribers: int = option(20_000, "subscribers and providers, at most", minimum=1)
+    backup_interval: float = option(
+        3600.0, "seconds between backups of `store`, beside it; 0: none", minimum=0
+    )
+    servers: str = option(
+        "",
+        "host:port of registries to take the configuration from, with commas; empty: none",
+        pattern=ADDRS,
+    )
+    token: str = option("", "key for the registry, with the role reader", secret=True)
+    ca: str = option(
+        "", "CA file (PEM) of the registry's certificate; empty: it speaks no TLS", path=True
+    )
+    project: str = option("default", "our project", pattern=_NAME)
+    group: str = option("default", "our group", pattern=_NAME)
+    service: str = option("", "our service; empty: gateway, lb, or that of a loader", pattern=_NAME)
+    version: str = option("1.0.0", "our version", pattern=_NAME)
+    region: str = option("", "our region: the label `region`", pattern=_NAME)
+    labels: list[str] = option(
+        [],
+        "labels for gray releases, as zone=a",
+        pattern=(r"[A-Za-z0-9_.-]{1,64}=[^,=\s]{1,128}", "name=value"),
+    )
+    instance: str = option("", "our name among all instances; empty: host name and port")
+    cache: str = option(
+        "registry-cache",
+        "folder, by this file, of the configuration last taken: with it a process starts while no "
+        "registry answers",
+        path=True,
+    )
+    wait: float = option(
+        10.0, "seconds to wait for a registry at the start", minimum=0, maximum=3600
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """The whole configuration: the root of `ase.yaml`."""
@@ -531,7 +615,8 @@ class Config:
     usage: UsageOptions = field(default_factory=UsageOptions)
     traces: TracesOptions = field(default_factory=TracesOptions)
     kong: KongOptions = field(default_factory=KongOptions)
-    schemas: str = option("", "folder of schema documents, relative to this file")
+    registry: RegistryOptions = field(default_factory=RegistryOptions)
+    schemas: str = option("", "folder of schema documents, relative to this file", path=True)
     services: Mapping[str, ServiceOptions] = option({}, "options of single services, by id")
     apps: Mapping[str, AppOptions] = option({}, "limits of applications, by app id")
     instances: list[InstanceOptions] = option([], "loaders that do not report")
@@ -551,6 +636,7 @@ SECTIONS: dict[str, type[Any]] = {
     "usage": UsageOptions,
     "traces": TracesOptions,
     "kong": KongOptions,
+    "registry": RegistryOptions,
 }
 
 # Sections that may be the value of one of their options.

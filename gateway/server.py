@@ -521,10 +521,16 @@ def admin_access(options: GatewayOptions) -> AdminAccess:
     return AdminAccess("gateway", host_names, options.admin_token)
 
 
-def admin_server(application: ASGIApp, options: GatewayOptions, access: AdminAccess) -> HttpServer:
+def admin_server(
+    application: ASGIApp,
+    options: GatewayOptions,
+    access: AdminAccess,
+    certificate: Certificate | None = None,
+) -> HttpServer:
     """Return the server of an admin application, for those who have access.
 
-    Its port has the limits of the public port, except for the number of connections.
+    Its port has the limits of the public port, except for the number of connections. It has TLS
+    with a `certificate`.
     """
     limits = replace(_limits(options), max_connections=options.admin_connections)
     server_context = ServerContext(
@@ -538,11 +544,16 @@ def admin_server(application: ASGIApp, options: GatewayOptions, access: AdminAcc
         ),
         body_budget=BodyBudget(options.max_bodies),
         cors=CorsPolicy([], options),
+        body_methods=frozenset({b"POST", b"PUT"}),
     )
     guarded_application = AdminGuard(application, access)
-    return http_server(
-        guarded_application, options, partial(HttpConnection, server_context=server_context)
-    )
+    protocol = partial(HttpConnection, server_context=server_context)
+    listener = None
+    if certificate is not None:
+        listener = ListenerSettings(
+            certificate, limits.max_connections, options.tls_handshake_timeout, None
+        )
+    return http_server(guarded_application, options, protocol, listener, certificate)
 
 
 def _reject_admin_request(error: AseError, client_ip: str, _: bytes) -> HttpResponse:

@@ -697,3 +697,444 @@ class RequestInfo(Message):
         request_id: str = ...,
         serving_data: str = ...,
     ) -> None: ...
+
+class SubscribeRequest(Message):
+    @property
+    def subscription(self) -> SubscriptionRequest: ...
+    @property
+    def acknowledgement(self) -> Acknowledgement: ...
+    def __init__(
+        self,
+        *,
+        subscription: SubscriptionRequest | None = ...,
+        acknowledgement: Acknowledgement | None = ...,
+    ) -> None: ...
+
+class SubscriptionRequest(Message):
+    instance: str
+    address: str
+    @property
+    def labels(self) -> MutableMapping[str, str]: ...
+    @property
+    def follow(self) -> RepeatedCompositeFieldContainer[Pattern]: ...
+    digest: str
+    def __init__(
+        self,
+        *,
+        instance: str = ...,
+        address: str = ...,
+        labels: Mapping[str, str] | None = ...,
+        follow: Iterable[Pattern] | None = ...,
+        digest: str = ...,
+    ) -> None: ...
+
+class Pattern(Message):
+    version: str
+    schemas_only: bool
+    def __init__(
+        self,
+        *,
+        version: str = ...,
+        schemas_only: bool = ...,
+    ) -> None: ...
+
+class Acknowledgement(Message):
+    digest: str
+    outcome: str
+    reason: str
+    def __init__(
+        self,
+        *,
+        digest: str = ...,
+        outcome: str = ...,
+        reason: str = ...,
+    ) -> None: ...
+
+class GenerationUpdate(Message):
+    revision: int
+    digest: str
+    @property
+    def versions(self) -> RepeatedCompositeFieldContainer[VersionFiles]: ...
+    @property
+    def contents(self) -> MutableMapping[str, bytes]: ...
+    def __init__(
+        self,
+        *,
+        revision: int = ...,
+        digest: str = ...,
+        versions: Iterable[VersionFiles] | None = ...,
+        contents: Mapping[str, bytes] | None = ...,
+    ) -> None: ...
+
+class VersionFiles(Message):
+    version: str
+    release: int
+    gray: bool
+    @property
+    def files(self) -> RepeatedCompositeFieldContainer[VersionFile]: ...
+    def __init__(
+        self,
+        *,
+        version: str = ...,
+        release: int = ...,
+        gray: bool = ...,
+        files: Iterable[VersionFile] | None = ...,
+    ) -> None: ...
+
+class VersionFile(Message):
+    name: str
+    digest: str
+    size: int
+    content_type: str
+    kind: str
+    def __init__(
+        self,
+        *,
+        name: str = ...,
+        digest: str = ...,
+        size: int = ...,
+        content_type: str = ...,
+        kind: str = ...,
+    ) -> None: ...
+
+class FetchRequest(Message):
+    digests: RepeatedScalarFieldContainer[str]
+    def __init__(
+        self,
+        *,
+        digests: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class FetchReply(Message):
+    @property
+    def contents(self) -> MutableMapping[str, bytes]: ...
+    def __init__(
+        self,
+        *,
+        contents: Mapping[str, bytes] | None = ...,
+    ) -> None: ...
+
+class ProvideRequest(Message):
+    @property
+    def provider(self) -> ProviderInfo: ...
+    def __init__(
+        self,
+        *,
+        provider: ProviderInfo | None = ...,
+    ) -> None: ...
+
+class ProviderInfo(Message):
+    version: str
+    address: str
+    protocol: str
+    weight: int
+    @property
+    def labels(self) -> MutableMapping[str, str]: ...
+    lease: float
+    def __init__(
+        self,
+        *,
+        version: str = ...,
+        address: str = ...,
+        protocol: str = ...,
+        weight: int = ...,
+        labels: Mapping[str, str] | None = ...,
+        lease: float = ...,
+    ) -> None: ...
+
+class ProvideReply(Message):
+    state: str
+    def __init__(
+        self,
+        *,
+        state: str = ...,
+    ) -> None: ...
+
+class DiscoverRequest(Message):
+    version: str
+    def __init__(
+        self,
+        *,
+        version: str = ...,
+    ) -> None: ...
+
+class ProvidersUpdate(Message):
+    @property
+    def providers(self) -> RepeatedCompositeFieldContainer[DiscoveredProvider]: ...
+    partial: bool
+    def __init__(
+        self,
+        *,
+        providers: Iterable[DiscoveredProvider] | None = ...,
+        partial: bool = ...,
+    ) -> None: ...
+
+class DiscoveredProvider(Message):
+    version: str
+    address: str
+    protocol: str
+    weight: int
+    @property
+    def labels(self) -> MutableMapping[str, str]: ...
+    state: str
+    def __init__(
+        self,
+        *,
+        version: str = ...,
+        address: str = ...,
+        protocol: str = ...,
+        weight: int = ...,
+        labels: Mapping[str, str] | None = ...,
+        state: str = ...,
+    ) -> None: ...
+
+class EtcdCompare(Message):
+    result: int
+    target: int
+    key: bytes
+    mod_revision: int
+    def __init__(
+        self,
+        *,
+        result: int = ...,
+        target: int = ...,
+        key: bytes = ...,
+        mod_revision: int | None = ...,
+    ) -> None: ...
+
+class EtcdEvent(Message):
+    type: int
+    @property
+    def kv(self) -> EtcdKeyValue: ...
+    def __init__(
+        self,
+        *,
+        type: int = ...,
+        kv: EtcdKeyValue | None = ...,
+    ) -> None: ...
+
+class EtcdHeader(Message):
+    cluster_id: int
+    member_id: int
+    revision: int
+    raft_term: int
+    def __init__(
+        self,
+        *,
+        cluster_id: int = ...,
+        member_id: int = ...,
+        revision: int = ...,
+        raft_term: int = ...,
+    ) -> None: ...
+
+class EtcdKeyValue(Message):
+    key: bytes
+    create_revision: int
+    mod_revision: int
+    version: int
+    value: bytes
+    lease: int
+    def __init__(
+        self,
+        *,
+        key: bytes = ...,
+        create_revision: int = ...,
+        mod_revision: int = ...,
+        version: int = ...,
+        value: bytes = ...,
+        lease: int = ...,
+    ) -> None: ...
+
+class EtcdRange(Message):
+    key: bytes
+    range_end: bytes
+    limit: int
+    revision: int
+    def __init__(
+        self,
+        *,
+        key: bytes = ...,
+        range_end: bytes = ...,
+        limit: int = ...,
+        revision: int = ...,
+    ) -> None: ...
+
+class EtcdRangeReply(Message):
+    @property
+    def header(self) -> EtcdHeader: ...
+    @property
+    def kvs(self) -> RepeatedCompositeFieldContainer[EtcdKeyValue]: ...
+    more: bool
+    count: int
+    def __init__(
+        self,
+        *,
+        header: EtcdHeader | None = ...,
+        kvs: Iterable[EtcdKeyValue] | None = ...,
+        more: bool = ...,
+        count: int = ...,
+    ) -> None: ...
+
+class EtcdPut(Message):
+    key: bytes
+    value: bytes
+    lease: int
+    def __init__(
+        self,
+        *,
+        key: bytes = ...,
+        value: bytes = ...,
+        lease: int = ...,
+    ) -> None: ...
+
+class EtcdDelete(Message):
+    key: bytes
+    range_end: bytes
+    def __init__(
+        self,
+        *,
+        key: bytes = ...,
+        range_end: bytes = ...,
+    ) -> None: ...
+
+class EtcdOperation(Message):
+    @property
+    def request_range(self) -> EtcdRange: ...
+    @property
+    def request_put(self) -> EtcdPut: ...
+    @property
+    def request_delete_range(self) -> EtcdDelete: ...
+    def __init__(
+        self,
+        *,
+        request_range: EtcdRange | None = ...,
+        request_put: EtcdPut | None = ...,
+        request_delete_range: EtcdDelete | None = ...,
+    ) -> None: ...
+
+class EtcdTransaction(Message):
+    @property
+    def compare(self) -> RepeatedCompositeFieldContainer[EtcdCompare]: ...
+    @property
+    def success(self) -> RepeatedCompositeFieldContainer[EtcdOperation]: ...
+    @property
+    def failure(self) -> RepeatedCompositeFieldContainer[EtcdOperation]: ...
+    def __init__(
+        self,
+        *,
+        compare: Iterable[EtcdCompare] | None = ...,
+        success: Iterable[EtcdOperation] | None = ...,
+        failure: Iterable[EtcdOperation] | None = ...,
+    ) -> None: ...
+
+class EtcdTransactionReply(Message):
+    @property
+    def header(self) -> EtcdHeader: ...
+    succeeded: bool
+    def __init__(
+        self,
+        *,
+        header: EtcdHeader | None = ...,
+        succeeded: bool = ...,
+    ) -> None: ...
+
+class EtcdWatchCreate(Message):
+    key: bytes
+    range_end: bytes
+    start_revision: int
+    progress_notify: bool
+    def __init__(
+        self,
+        *,
+        key: bytes = ...,
+        range_end: bytes = ...,
+        start_revision: int = ...,
+        progress_notify: bool = ...,
+    ) -> None: ...
+
+class EtcdWatch(Message):
+    @property
+    def create_request(self) -> EtcdWatchCreate: ...
+    def __init__(
+        self,
+        *,
+        create_request: EtcdWatchCreate | None = ...,
+    ) -> None: ...
+
+class EtcdWatchReply(Message):
+    @property
+    def header(self) -> EtcdHeader: ...
+    watch_id: int
+    created: bool
+    canceled: bool
+    compact_revision: int
+    cancel_reason: str
+    fragment: bool
+    @property
+    def events(self) -> RepeatedCompositeFieldContainer[EtcdEvent]: ...
+    def __init__(
+        self,
+        *,
+        header: EtcdHeader | None = ...,
+        watch_id: int = ...,
+        created: bool = ...,
+        canceled: bool = ...,
+        compact_revision: int = ...,
+        cancel_reason: str = ...,
+        fragment: bool = ...,
+        events: Iterable[EtcdEvent] | None = ...,
+    ) -> None: ...
+
+class EtcdLeaseGrant(Message):
+    TTL: int
+    ID: int
+    def __init__(
+        self,
+        *,
+        TTL: int = ...,
+        ID: int = ...,
+    ) -> None: ...
+
+class EtcdLeaseGrantReply(Message):
+    @property
+    def header(self) -> EtcdHeader: ...
+    ID: int
+    TTL: int
+    error: str
+    def __init__(
+        self,
+        *,
+        header: EtcdHeader | None = ...,
+        ID: int = ...,
+        TTL: int = ...,
+        error: str = ...,
+    ) -> None: ...
+
+class EtcdLeaseKeepAlive(Message):
+    ID: int
+    def __init__(
+        self,
+        *,
+        ID: int = ...,
+    ) -> None: ...
+
+class EtcdLeaseKeepAliveReply(Message):
+    @property
+    def header(self) -> EtcdHeader: ...
+    ID: int
+    TTL: int
+    def __init__(
+        self,
+        *,
+        header: EtcdHeader | None = ...,
+        ID: int = ...,
+        TTL: int = ...,
+    ) -> None: ...
+
+class EtcdLeaseRevoke(Message):
+    ID: int
+    def __init__(
+        self,
+        *,
+        ID: int = ...,
+    ) -> None: ...

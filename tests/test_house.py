@@ -21,11 +21,16 @@ LAYERS: dict[str, set[str]] = {
     "config": {"schemas"},
     "atom": {"schemas", "rpc", "config"},
     "lb": {"schemas", "rpc", "config"},
+    "registry": {"schemas", "rpc", "config"},
     "gateway": {"schemas", "rpc", "config", "atom", "lb"},
     "deploy": {"schemas", "rpc", "config", "atom", "lb"},
     "aseloader": {"schemas", "rpc", "lb"},
-    "asectl": {"schemas", "rpc", "config", "atom", "lb", "gateway", "deploy", "aseloader"},
-    "bench": {"schemas", "rpc", "config", "atom", "lb", "gateway", "deploy", "aseloader"},
+    "asectl": {
+        "schemas", "rpc", "config", "atom", "lb", "registry", "gateway", "deploy", "aseloader"
+    },
+    "bench": {
+        "schemas", "rpc", "config", "atom", "lb", "registry", "gateway", "deploy", "aseloader"
+    },
 }
 # Of lb, the loader SDK may see the loader's side alone.
 SDK_ALLOWED = {

@@ -14,6 +14,8 @@ from gateway.access import api_key
 from gateway.access.identity import CallerLimits, Identity
 from gateway.access.key_store import KeyEntry, KeyStore
 from gateway.access.key_table import KeySourceError, StoredKey
+from registry.access import parse_grant
+from registry.errors import RegistryError
 
 _SECRET_BYTES = 32
 _MAX_RATE = 1_000_000
@@ -35,6 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quota", type=key_store.parse_quota, default=(0, 1), help="as 1000/day or 100000/month"
     )
+    parser.add_argument(
+        "--role",
+        action="append",
+        default=[],
+        metavar="ROLE[@PROJECT]",
+        help="for the registry: reader, editor, publisher or admin; again for more",
+    )
     parser.add_argument("--comment", default="", help="shown by asectl key list")
 
 
@@ -49,11 +58,12 @@ def run(args: argparse.Namespace) -> int:
         raise Failure("--app must not be empty, and limits not be negative", EXIT_USAGE)
     if not 0 <= args.rps <= _MAX_RATE:
         raise Failure(f"--rps must be 0 to {_MAX_RATE:,}", EXIT_USAGE)
+    roles = _roles(args)
     quota, quota_days = args.quota
     limits = CallerLimits(args.rps, args.burst, args.concurrency, quota, quota_days, args.max_body)
     store, path = key_store.open_store(args, create=True)
     expires_at = time.time() + args.expires if args.expires else 0.0
-    text, entry = new_entry(store, args.app, services, limits, expires_at, is_pair=args.hmac)
+    text, entry = new_entry(store, args.app, services, limits, expires_at, roles, is_pair=args.hmac)
     try:
         store.add(KeyEntry(entry.key, entry.created_at, args.comment))
     except KeySourceError as error:
@@ -69,6 +79,7 @@ def new_entry(
     services: list[str],
     limits: CallerLimits,
     expires_at: float,
+    roles: list[str],
     *,
     is_pair: bool,
 ) -> tuple[str, KeyEntry]:
@@ -78,7 +89,7 @@ def new_entry(
     """
     key_id = api_key.new_key_id(secrets.choice)
     method = "hmac" if is_pair else "key"
-    identity = Identity(app_id, key_id, frozenset(services), method, limits)
+    identity = Identity(app_id, key_id, frozenset(services), method, limits, roles=frozenset(roles))
     if is_pair:
         secret = secrets.token_urlsafe(_SECRET_BYTES)
         text = f"api_key={key_id}\napi_secret={secret}"
@@ -90,9 +101,30 @@ def new_entry(
     return text, KeyEntry(key, time.time())
 
 
+def _roles(args: argparse.Namespace) -> list[str]:
+    """Return the roles for the registry. Raises Failure."""
+    if args.role and args.hmac:
+        raise Failure("--role: the registry takes API keys, no signatures", EXIT_USAGE)
+    try:
+        for grant in args.role:
+            parse_grant(grant)
+    except RegistryError as error:
+        raise Failure(f"--role: {error}", EXIT_USAGE) from None
+    return list(args.role)
+
+
 def _explanation(entry: KeyEntry, path: str) -> str:
     identity, is_pair = entry.key.identity, bool(entry.key.secret)
     services = ", ".join(sorted(identity.services)) or "all services"
+    if identity.roles:
+        return (
+            f"key {identity.key_id} of app {identity.app_id}, "
+            f"{', '.join(sorted(identity.roles))} of the registry; "
+            f"expires: {key_store.time_text(entry.key.expires_at)}\n"
+            f"It is shown this once; only its hash is in {path}.\n"
+            "A registry takes it with `auth: key` below `registry` in its ase.yaml; "
+            "asectl setup keeps it for asectl config."
+        )
     kept = "the secret is in" if is_pair else "only its hash is in"
     use = "`asectl sign` signs by it" if is_pair else "Send it as `Authorization: Bearer KEY`"
     return (

@@ -47,7 +47,7 @@ def _row(entry: KeyEntry, now: float) -> dict[str, Any]:
         "id": identity.key_id,
         "app": identity.app_id,
         "kind": identity.method,
-        "services": ",".join(sorted(identity.services)) or "all",
+        "services": ",".join(sorted(identity.services or identity.roles)) or "all",
         "limits": ", ".join(filter(None, texts)) or "none",
         "created": key_store.time_text(entry.created_at),
         "ends": key_store.time_text(min(ends, default=0.0)),

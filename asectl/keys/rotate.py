@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
             sorted(identity.services),
             identity.limits,
             now + lifetime if old.key.expires_at else 0.0,
+            sorted(identity.roles),
             is_pair=bool(old.key.secret),
         )
         store.add(KeyEntry(entry.key, entry.created_at, old.comment))

@@ -48,7 +48,9 @@ class Identity:
     `app_id` is the application that it may speak for; "" is any. `key_id` names the credential in
     logs and usage, "" if there is none. `services` are the service ids that it may call; empty
     means all. `method` is how it was proved: one of `AUTH_METHODS` of the config. `expires_at` is
-    the Unix time at which a token or certificate ends, 0 for other credentials.
+    the Unix time at which a token or certificate ends, 0 for other credentials. `roles` are what it
+    may do in a registry, such as `editor@shop`; a credential with roles calls no service that it
+    does not name.
     """
 
     app_id: str = ""
@@ -57,10 +59,11 @@ class Identity:
     method: str = "none"
     limits: CallerLimits = field(default=NO_LIMITS)
     expires_at: float = 0.0
+    roles: frozenset[str] = frozenset()
 
     def check_service(self, service_id: str) -> None:
         """Raise AseError 11200 unless the caller may call a service."""
-        if self.services and service_id not in self.services:
+        if (self.services or self.roles) and service_id not in self.services:
             raise AseError(
                 SERVICE_NOT_ALLOWED, f"this {self.method} credential is not for {service_id}"
             )

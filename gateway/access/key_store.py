@@ -17,19 +17,22 @@ from gateway.access.api_key import HASH_KEY_BYTES
 from gateway.access.identity import NO_LIMITS, CallerLimits, Identity
 from gateway.access.key_table import EMPTY_TABLE, KeySourceError, KeyTable, StoredKey
 
-_FORMAT: Final = 1  # of the tables, as PRAGMA user_version
+# Of the tables, as PRAGMA user_version. Format 1 had no roles.
+_FORMAT: Final = 2
+_ADD_ROLES: Final = "ALTER TABLE keys ADD COLUMN roles TEXT NOT NULL DEFAULT '[]'"
 _LOCK_TIMEOUT_S: Final = 2.0
 _TABLES: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 CREATE TABLE keys (
     id TEXT PRIMARY KEY, app TEXT NOT NULL, hash BLOB NOT NULL, secret TEXT NOT NULL,
     services TEXT NOT NULL, limits TEXT NOT NULL, comment TEXT NOT NULL,
-    created_at REAL NOT NULL, expires_at REAL NOT NULL, revoked_at REAL NOT NULL
+    created_at REAL NOT NULL, expires_at REAL NOT NULL, revoked_at REAL NOT NULL,
+    roles TEXT NOT NULL DEFAULT '[]'
 );
 """
-_INSERT: Final = "INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT: Final = "INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _SELECT: Final = """
-SELECT id, app, hash, secret, services, limits, comment, created_at, expires_at, revoked_at
+SELECT id, app, hash, secret, services, limits, comment, created_at, expires_at, revoked_at, {roles}
 FROM keys ORDER BY created_at, id
 """
 _REVOKE: Final = """
@@ -88,9 +91,12 @@ class KeyStore:
         row = [
             identity.key_id, identity.app_id, key.key_hash, key.secret,
             json.dumps(sorted(identity.services)), json.dumps(limits), entry.comment,
-            entry.created_at, key.expires_at, key.revoked_at,
+            entry.created_at, key.expires_at, key.revoked_at, json.dumps(sorted(identity.roles)),
         ]  # fmt: skip
         with self._connect() as connection:
+            if _format(connection) == 1:
+                connection.execute(_ADD_ROLES)
+                connection.execute(f"PRAGMA user_version = {_FORMAT}")
             connection.execute(_INSERT, row)
 
     def revoke(self, key_id: str, at: float) -> bool:
@@ -107,7 +113,8 @@ class KeyStore:
     def entries(self) -> list[KeyEntry]:
         """Return all keys in the order of their creation. Raises KeySourceError."""
         with self._connect() as connection:
-            rows = connection.execute(_SELECT).fetchall()
+            roles = "'[]'" if _format(connection) == 1 else "roles"
+            rows = connection.execute(_SELECT.format(roles=roles)).fetchall()
             return [_entry(row) for row in rows]
 
     def load(self) -> tuple[KeyTable, object]:
@@ -177,8 +184,8 @@ def _cure(error: Exception) -> str:
 
 
 def _hash_key(connection: sqlite3.Connection, path: Path) -> bytes:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version != _FORMAT:
+    version = _format(connection)
+    if version not in (1, _FORMAT):
         raise KeySourceError(f"{path}: it has format {version} and not {_FORMAT}")
     row = connection.execute("SELECT value FROM meta WHERE name = 'hash_key'").fetchone()
     if row is None or len(row[0]) != HASH_KEY_BYTES:
@@ -187,10 +194,15 @@ def _hash_key(connection: sqlite3.Connection, path: Path) -> bytes:
     return value
 
 
+def _format(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
 def _entry(row: tuple[Any, ...]) -> KeyEntry:
     (
         key_id, app, key_hash, secret, services, limits, comment,
-        created_at, expires_at, revoked_at,
+        created_at, expires_at, revoked_at, roles,
     ) = row  # fmt: skip
     own_limits = CallerLimits(**json.loads(limits))
     identity = Identity(
@@ -199,6 +211,7 @@ def _entry(row: tuple[Any, ...]) -> KeyEntry:
         frozenset(json.loads(services)),
         "hmac" if secret else "key",
         own_limits if own_limits != NO_LIMITS else NO_LIMITS,
+        roles=frozenset(json.loads(roles)),
     )
     return KeyEntry(
         StoredKey(identity, key_hash, secret, expires_at, revoked_at), created_at, comment

@@ -374,7 +374,7 @@ class HttpConnection(HttpToolsProtocol):
         arguments = (keep_alive, expects_continue, version != "1.0", self.url)
         cycle: Cycle | None = self._fast_path.accept_head(method, path, headers_by_name, *arguments)
         if cycle is None:
-            reads_body = method == b"POST"
+            reads_body = method in self._server_context.body_methods
             if not reads_body:
                 self._check_length(headers_by_name)
             self._set_scope(method, path, query, version)

@@ -97,7 +97,8 @@ class ServerContext:
     `cors` says which pages may read answers. `unread_output` and `body_budget` bound the memory of
     all connections together.
     `default_headers` caches the header lines that the server adds to every response.
-    `write_batcher` holds what is written at the end of an event-loop iteration.
+    `write_batcher` holds what is written at the end of an event-loop iteration. The bodies of
+    `body_methods` reach the application; those of other methods are dropped.
     """
 
     limits: Limits
@@ -110,3 +111,4 @@ class ServerContext:
     cors: CorsPolicy
     default_headers: DefaultHeadersCache = field(default_factory=DefaultHeadersCache)
     write_batcher: WriteBatcher = field(default_factory=WriteBatcher)
+    body_methods: frozenset[bytes] = frozenset({b"POST"})

@@ -1,0 +1,1 @@
+"""The commands of the registry's own process: `asectl registry`."""

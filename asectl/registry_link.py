@@ -1,0 +1,173 @@
+"""How a process takes its configuration from a registry: at the start, and while it runs."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from random import SystemRandom
+
+from asectl import options
+from asectl.main import EXIT_UNREACHABLE, Failure
+from config.options import Config, RegistryOptions
+from config.source import ConfigError
+from gateway.services import schema_folder
+from gateway.services.reload_requests import ReloadOutcome, ReloadRequests
+from registry.client.connection import RegistryServers
+from registry.client.mirror import Mirror
+from registry.client.subscriber import Apply, ApplyResult, RegistrySubscriber
+from registry.feedback import Outcome
+from registry.generation import Subscription
+from registry.names import ANY, ServiceVersion, VersionPattern
+
+_logger = logging.getLogger("ase.registry")
+
+
+class RegistryLink:
+    """The connection of one process to the registries of its configuration.
+
+    `service` is what the process is if `registry.service` does not say otherwise. With
+    `takes_schemas` it takes the API schemas of all services of its group too.
+    """
+
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        own: RegistryOptions,
+        base: Path,
+        service: str,
+        address: str,
+        suffix: str,
+        *,
+        takes_schemas: bool,
+    ) -> None:
+        """Create it; `own` are the options of this host, with paths relative to `base`.
+
+        `address` is where the process listens; `suffix` tells processes of one address apart.
+        """
+        self._args = args
+        self._options = own
+        self.mirror = Mirror(options.registry_cache(own, base))
+        self.version = ServiceVersion(own.project, own.group, own.service or service, own.version)
+        patterns = [VersionPattern(own.project, own.group, self.version.service, own.version)]
+        if takes_schemas:
+            patterns.append(VersionPattern(own.project, own.group, ANY, ANY, schemas_only=True))
+        labels = dict(label.split("=", 1) for label in own.labels)
+        if own.region:
+            labels["region"] = own.region
+        instance = (own.instance or address) + suffix
+        self._subscription = Subscription(instance, address, labels, tuple(patterns))
+        ca = str(base / own.ca) if own.ca else ""
+        self._servers = RegistryServers(tuple(own.servers.split(",")), own.token, ca)
+
+    def fetch(self) -> None:
+        """Take the generation of now, or go on with the last one if no registry answers.
+
+        A generation that the process could not start with is refused, and the one before is used.
+        Raises Failure (exit code 4) if there is none at all.
+        """
+        asyncio.run(self._fetch())
+
+    def follow(self, requests: ReloadRequests) -> "asyncio.Task[None]":
+        """Follow the registries from now on; each generation is a reload of `requests`."""
+
+        async def apply(_: Path) -> ApplyResult:
+            return _as_result(await requests.reload())
+
+        return asyncio.create_task(self._follow(apply))
+
+    async def _follow(self, apply: Apply) -> None:
+        subscriber = self._subscriber()
+        subscriber.start_applying(apply)
+        try:
+            await subscriber.run()
+        except Exception:
+            _logger.exception("registry not followed any more, by a fault of ours")
+            raise
+
+    async def _fetch(self) -> None:
+        subscriber = self._subscriber()
+
+        async def apply(_: Path) -> ApplyResult:
+            return await asyncio.to_thread(check_generation, self._args)
+
+        subscriber.start_applying(apply)
+        task = asyncio.create_task(subscriber.run())
+        try:
+            async with asyncio.timeout(self._options.wait):
+                await subscriber.has_answered.wait()
+        except TimeoutError:
+            if self.mirror.read() is None:
+                raise Failure(
+                    f"registry.servers: none of {self._options.servers} has answered in "
+                    f"{self._options.wait:g} s, and there is no earlier configuration in "
+                    f"{self.mirror.current.parent}; see that asectl registry runs there",
+                    EXIT_UNREACHABLE,
+                ) from None
+            _logger.warning(
+                "no registry answers; started with the last configuration",
+                extra={"registry": self._options.servers, "folder": str(self.mirror.current)},
+            )
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        result = subscriber.last_result
+        if result.outcome in (Outcome.REFUSED, Outcome.FAILED) and self.mirror.read() is None:
+            raise Failure(
+                f"registry: its configuration cannot be used\n{result.reason}", EXIT_CONFIG
+            )
+
+    def _subscriber(self) -> RegistrySubscriber:
+        return RegistrySubscriber(
+            self._servers, self._subscription, self.version, self.mirror, SystemRandom()
+        )
+
+
+def check_generation(args: argparse.Namespace) -> ApplyResult:
+    """Return whether a process could start with the files in use."""
+    try:
+        config, base, _ = options.resolve_config(args)
+        if config.schemas:
+            schema_folder.load_folder(
+                base / config.schemas, config.services, config.gateway.deadline
+            )
+    except (ConfigError, schema_folder.SchemaFolderError, OSError, UnicodeDecodeError) as error:
+        return ApplyResult(Outcome.REFUSED, str(error))
+    return ApplyResult(Outcome.APPLIED)
+
+
+def _as_result(outcome: ReloadOutcome) -> ApplyResult:
+    if outcome.outcome == "refused":
+        return ApplyResult(Outcome.REFUSED, outcome.reason)
+    names = ", ".join(outcome.restart_required)
+    return ApplyResult(Outcome.APPLIED, f"at the next start alone: {names}" if names else "")
+
+
+def prepare(
+    args: argparse.Namespace,
+    service: str,
+    get_port: Callable[[Config], int],
+    *,
+    takes_schemas: bool,
+) -> RegistryLink | None:
+    """Return the link of a process that has registries, with their configuration on the disk.
+
+    None if it has none. Raises Failure.
+    """
+    config, base = options.load_own_config(args)
+    if not config.registry.servers:
+        return None
+    port = get_port(config)
+    address = f"{socket.gethostname()}:{port}" if port else socket.gethostname()
+    # Workers share an address, and so do processes that let the system choose their port.
+    is_shared = not port or getattr(args, "worker", False)
+    suffix = f"#{os.getpid()}" if is_shared else ""
+    link = RegistryLink(
+        args, config.registry, base, service, address, suffix, takes_schemas=takes_schemas
+    )
+    link.fetch()
+    return link

@@ -1,0 +1,1 @@
+"""Configuration and discovery: versions, releases, gray releases, feedback, providers."""

@@ -1,0 +1,1 @@
+"""What a process uses that takes its configuration from a registry, or registers there."""

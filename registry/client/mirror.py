@@ -1,0 +1,193 @@
+"""The last good state on disk: one folder for each generation, and a link to the one in use.
+
+A process starts from it while no registry answers. A generation appears when it is whole, and is
+changed for another by one rename (https://man7.org/linux/man-pages/man2/rename.2.html).
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from registry.names import ServiceVersion, check_file_name
+from registry.records import content_digest
+
+_DESCRIPTION: Final = ".generation.json"
+_CURRENT: Final = "current"
+_KEPT: Final = 3  # generations
+SCHEMA_FOLDER: Final = "schemas"
+
+
+class MirrorError(Exception):
+    """A generation cannot be written: two files of one name, or the disk; `str()` says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorFile:
+    """A file of a generation: where it goes in the folder, and its content's digest."""
+
+    path: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorGeneration:
+    """A generation as a client has it: its digest, its files, and the releases by version."""
+
+    digest: str
+    revision: int
+    releases: Mapping[str, int]
+    files: tuple[MirrorFile, ...]
+
+
+def place_file(own: ServiceVersion, name: ServiceVersion, file: str) -> str:
+    """Return the path of a file in the folder of a generation.
+
+    The files of our own version keep their names; the API schemas of others are below `schemas`,
+    with the name of their service.
+    """
+    check_file_name(file)
+    if name == own:
+        return file
+    return f"{SCHEMA_FOLDER}/{name.service}.{PurePosixPath(file).name}"
+
+
+class Mirror:
+    """The folder of the last generations.
+
+    Several processes of one host may share it, if they follow the same versions.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @property
+    def current(self) -> Path:
+        """The link to the generation in use; its files are what a process reads."""
+        return self._folder / _CURRENT
+
+    def read(self) -> MirrorGeneration | None:
+        """Return the generation in use; None if there is none that can be read."""
+        try:
+            tree: dict[str, Any] = json.loads((self.current / _DESCRIPTION).read_bytes())
+            files = tuple(MirrorFile(path, digest) for path, digest in tree["files"].items())
+            return MirrorGeneration(tree["digest"], tree["revision"], tree["releases"], files)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def content(self, digest: str) -> bytes | None:
+        """Return a content that a generation on the disk has; None if none has it undamaged."""
+        for folder in self._generations():
+            try:
+                tree = json.loads((folder / _DESCRIPTION).read_bytes())
+            except (OSError, ValueError):
+                continue
+            for path, file_digest in tree["files"].items():
+                if file_digest == digest:
+                    content = _read(folder / path)
+                    if content is not None and content_digest(content) == digest:
+                        return content
+        return None
+
+    def write(self, generation: MirrorGeneration, contents: Mapping[str, bytes]) -> Path:
+        """Write the folder of a generation, if there is none, and return it.
+
+        `contents` are by digest. It is not in use before `use`. Raises MirrorError.
+        """
+        folder = self._folder / generation.digest[:32]
+        if (folder / _DESCRIPTION).is_file():
+            return folder
+        paths = [file.path for file in generation.files]
+        twice = {path for path in paths if paths.count(path) > 1}
+        if twice:
+            raise MirrorError(f"two files are {min(twice)}")
+        part = self._folder / f".{generation.digest[:32]}.{os.getpid()}.part"
+        try:
+            shutil.rmtree(part, ignore_errors=True)
+            (part / SCHEMA_FOLDER).mkdir(parents=True)
+            for file in generation.files:
+                path = part / file.path
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(contents[file.digest])
+                path.chmod(0o600)  # it may be a file of keys
+            description = {
+                "digest": generation.digest,
+                "revision": generation.revision,
+                "releases": dict(generation.releases),
+                "files": {file.path: file.digest for file in generation.files},
+            }
+            (part / _DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")
+            _sync(part)
+            try:
+                part.rename(folder)
+            except OSError:
+                if not (folder / _DESCRIPTION).is_file():  # else another process was faster
+                    raise
+        except OSError as error:
+            raise MirrorError(f"{part}: {error.strerror}") from error
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        return folder
+
+    def use(self, folder: Path) -> None:
+        """Make the folder of a generation the one in use. Raises MirrorError."""
+        link = self._folder / f".{_CURRENT}.{os.getpid()}"
+        try:
+            link.unlink(missing_ok=True)
+            link.symlink_to(folder.name)
+            link.replace(self.current)
+        except OSError as error:
+            raise MirrorError(f"{self.current}: {error.strerror}") from error
+
+    def use_again(self, folder: Path | None) -> None:
+        """Return to a generation that was in use, or to none. Raises MirrorError."""
+        if folder is not None:
+            self.use(folder)
+        else:
+            self.current.unlink(missing_ok=True)
+
+    def in_use(self) -> Path | None:
+        """Return the folder of the generation in use, None without one."""
+        try:
+            return self._folder / self.current.readlink()
+        except OSError:
+            return None
+
+    def prune(self) -> None:
+        """Remove the folders of old generations, except those used last."""
+        in_use = self.in_use()
+        old = [f for f in self._generations() if in_use is None or f.name != in_use.name]
+        for folder in old[_KEPT - 1 :]:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _generations(self) -> list[Path]:
+        """Return the folders of generations, the newest first."""
+        try:
+            folders = [
+                path
+                for path in self._folder.iterdir()
+                if path.is_dir() and not path.is_symlink() and not path.name.startswith(".")
+            ]
+            return sorted(folders, key=lambda path: -path.stat().st_mtime_ns)
+        except OSError:
+            return []
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _sync(folder: Path) -> None:
+    """Have the files of a folder on the disk before it gets its name. Raises OSError."""
+    for path in [folder, *folder.rglob("*")]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

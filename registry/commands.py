@@ -1,0 +1,407 @@
+"""What a command changes: from the state and the command to one transaction. Pure.
+
+Every transaction expects the revisions that its decision was made from: of two that decide at the
+same time, the store refuses the second, and it is decided again from the new state. Every one adds
+an entry to the audit log, so that none can be made without it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from registry import keys
+from registry.errors import Refusal, RegistryError
+from registry.names import ServiceVersion, check_file_name
+from registry.records import (
+    MAX_FILES,
+    AuditEntry,
+    Draft,
+    FileRef,
+    GrayRelease,
+    GrayRule,
+    PendingRelease,
+    ProviderOverride,
+    Publication,
+    Release,
+    files_digest,
+)
+from registry.state import RegistryState
+from registry.store.interfaces import Transaction
+
+_ANY_TAG: Final = "*"
+AUDIT_PREFIX: Final = keys.AUDIT
+# The keys that the state is made of: all but the audit log.
+STATE_PREFIXES: Final = (keys.DRAFT, keys.RELEASE, keys.PUBLICATION, keys.PROJECT, keys.PROVIDER)
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who gives a command, and when (Unix time). `nonce` tells commands of one time apart."""
+
+    name: str
+    at: float
+    nonce: str
+
+
+def draft_files(state: RegistryState, name: ServiceVersion) -> Mapping[str, FileRef]:
+    """Return the files that the next release would have: the draft's, else the stable ones."""
+    draft, _ = state.draft(name)
+    if draft is not None:
+        return draft.files
+    release = state.release(name, state.publication(name)[0].stable)
+    return release.files if release is not None else {}
+
+
+def put_file(
+    state: RegistryState,
+    author: Author,
+    name: ServiceVersion,
+    file_name: str,
+    ref: FileRef,
+    if_match: str | None = None,
+) -> Transaction:
+    """Add a file to the draft, or replace it.
+
+    `if_match` is the digest that the file must have now, "" if there must be none; None: whatever
+    it has. Raises RegistryError CONFLICT if it has another one, as after another editor's change.
+    """
+    check_file_name(file_name)
+    files = dict(draft_files(state, name))
+    _check_tag(files.get(file_name), if_match, file_name)
+    files[file_name] = ref
+    if len(files) > MAX_FILES:
+        raise RegistryError(Refusal.TOO_LARGE, f"{name}: at most {MAX_FILES} files")
+    return _edit(state, author, name, files, f"put {file_name} {ref.digest[:12]}")
+
+
+def delete_file(
+    state: RegistryState,
+    author: Author,
+    name: ServiceVersion,
+    file_name: str,
+    if_match: str | None = None,
+) -> Transaction:
+    """Remove a file from the draft. Raises RegistryError NOT_FOUND or CONFLICT."""
+    files = dict(draft_files(state, name))
+    if file_name not in files:
+        raise RegistryError(Refusal.NOT_FOUND, f"{name}: no file {file_name!r}")
+    _check_tag(files.pop(file_name), if_match, file_name)
+    return _edit(state, author, name, files, f"delete {file_name}")
+
+
+def discard_draft(state: RegistryState, author: Author, name: ServiceVersion) -> Transaction:
+    """Forget what was edited since the last release. Raises RegistryError NOT_FOUND."""
+    draft, revision = state.draft(name)
+    if draft is None:
+        raise RegistryError(Refusal.NOT_FOUND, f"{name}: there is no draft")
+    key = keys.draft_key(name)
+    return _audited(author, "discard", str(name), "", {}, frozenset([key]), {key: revision})
+
+
+def publish(
+    state: RegistryState,
+    author: Author,
+    name: ServiceVersion,
+    comment: str,
+    rule: GrayRule | None = None,
+) -> Transaction:
+    """Make the draft a release, and show it to all, or by a rule to some (a gray release).
+
+    In a project with approval it waits for a second person instead. Raises RegistryError
+    PRECONDITION if nothing was edited, or if a gray or a waiting release must be decided first.
+    """
+    draft, _ = state.draft(name)
+    publication, _ = state.publication(name)
+    stable = state.release(name, publication.stable)
+    if draft is None or (stable is not None and files_digest(draft.files) == stable.digest):
+        raise RegistryError(
+            Refusal.PRECONDITION,
+            f"{name}: nothing was edited since release {publication.stable}",
+            "edit or upload a file first",
+        )
+    if not draft.files:
+        raise RegistryError(Refusal.PRECONDITION, f"{name}: the draft has no files")
+    return _release(state, author, name, draft.files, comment, rule, 0)
+
+
+def roll_back(
+    state: RegistryState, author: Author, name: ServiceVersion, number: int, comment: str
+) -> Transaction:
+    """Publish the files of an earlier release again, as a new release. 0: of the one before.
+
+    A draft stays as it is. Raises RegistryError NOT_FOUND or PRECONDITION.
+    """
+    publication, _ = state.publication(name)
+    if not number:
+        number = _previous(state, name, publication)
+    earlier = state.release(name, number)
+    if earlier is None:
+        raise RegistryError(Refusal.NOT_FOUND, f"{name}: no release {number}")
+    stable = state.release(name, publication.stable)
+    if stable is not None and stable.digest == earlier.digest and publication.gray is None:
+        raise RegistryError(
+            Refusal.PRECONDITION, f"{name}: release {publication.stable} has the files of {number}"
+        )
+    text = comment or f"roll back to release {number}"
+    return _release(state, author, name, earlier.files, text, None, number)
+
+
+def promote(state: RegistryState, author: Author, name: ServiceVersion) -> Transaction:
+    """Show the gray release to all. Raises RegistryError PRECONDITION without one."""
+    publication, _ = state.publication(name)
+    gray = _gray(name, publication)
+    promoted = replace(publication, stable=gray.release, gray=None, since=author.at)
+    return _republish(state, author, name, promoted, "promote", f"release {gray.release}")
+
+
+def withdraw(state: RegistryState, author: Author, name: ServiceVersion) -> Transaction:
+    """End the gray release: those that see it return to the stable one.
+
+    Raises RegistryError PRECONDITION without one.
+    """
+    publication, _ = state.publication(name)
+    gray = _gray(name, publication)
+    detail = f"release {gray.release}"
+    return _republish(state, author, name, replace(publication, gray=None), "withdraw", detail)
+
+
+def change_rule(
+    state: RegistryState, author: Author, name: ServiceVersion, rule: GrayRule
+) -> Transaction:
+    """Show the gray release to other instances. Raises RegistryError PRECONDITION or INVALID."""
+    publication, _ = state.publication(name)
+    gray = _gray(name, publication)
+    _check_rule(rule)
+    changed = replace(publication, gray=replace(gray, rule=rule))
+    return _republish(state, author, name, changed, "gray", f"release {gray.release} to {rule}")
+
+
+def approve(state: RegistryState, author: Author, name: ServiceVersion) -> Transaction:
+    """Publish the release that waits. Raises RegistryError PRECONDITION or FORBIDDEN.
+
+    Who has published it cannot approve it.
+    """
+    publication, _ = state.publication(name)
+    pending = _pending(name, publication)
+    if pending.author == author.name:
+        raise RegistryError(
+            Refusal.FORBIDDEN,
+            f"{name}: release {pending.release} needs the approval of somebody else",
+        )
+    shown = _show(replace(publication, pending=None), pending.release, pending.rule, author)
+    return _republish(state, author, name, shown, "approve", f"release {pending.release}")
+
+
+def reject(state: RegistryState, author: Author, name: ServiceVersion) -> Transaction:
+    """Give up the release that waits for approval. Raises RegistryError PRECONDITION."""
+    publication, _ = state.publication(name)
+    pending = _pending(name, publication)
+    detail = f"release {pending.release}"
+    return _republish(state, author, name, replace(publication, pending=None), "reject", detail)
+
+
+def set_retired(
+    state: RegistryState, author: Author, name: ServiceVersion, *, retired: bool
+) -> Transaction:
+    """Take a version out of service, or bring it back. Raises RegistryError PRECONDITION."""
+    publication, revision = state.publication(name)
+    if not revision or publication.retired == retired:
+        state_name = "retired" if retired else "in service"
+        raise RegistryError(Refusal.PRECONDITION, f"{name}: it is {state_name}, or has no release")
+    changed = replace(publication, retired=retired)
+    return _republish(state, author, name, changed, "retire" if retired else "restore", "")
+
+
+def set_approval(
+    state: RegistryState, author: Author, project: str, *, approval: bool
+) -> Transaction:
+    """Have the releases of a project need a second person, or not."""
+    settings, revision = state.settings(project)
+    key = keys.project_key(project)
+    record = replace(settings, approval=approval).to_bytes()
+    detail = "on" if approval else "off"
+    return _audited(
+        author, "approval", project, detail, {key: record}, frozenset(), {key: revision}
+    )
+
+
+def override_provider(
+    state: RegistryState,
+    author: Author,
+    name: ServiceVersion,
+    address: str,
+    override_state: str,
+    comment: str,
+) -> Transaction:
+    """Set a provider `offline` or `isolated`, or `online`, as it registered itself.
+
+    Raises RegistryError INVALID or PRECONDITION.
+    """
+    override, revision = state.override(name, address)
+    key = keys.provider_key(name, address)
+    subject = f"{name}/{address}"
+    if override_state == "online":
+        if override is None:
+            raise RegistryError(Refusal.PRECONDITION, f"{subject}: no operator has taken it out")
+        return _audited(author, "online", subject, comment, {}, frozenset([key]), {key: revision})
+    if override_state not in ("offline", "isolated"):
+        raise RegistryError(
+            Refusal.INVALID, f"{override_state!r} is not online, offline or isolated"
+        )
+    record = ProviderOverride(override_state, author.name, comment, author.at).to_bytes()
+    return _audited(
+        author, override_state, subject, comment, {key: record}, frozenset(), {key: revision}
+    )
+
+
+def _edit(
+    state: RegistryState,
+    author: Author,
+    name: ServiceVersion,
+    files: Mapping[str, FileRef],
+    detail: str,
+) -> Transaction:
+    draft, revision = state.draft(name)
+    base = draft.base if draft is not None else state.publication(name)[0].stable
+    record = Draft(base, files, author.name, author.at).to_bytes()
+    key = keys.draft_key(name)
+    return _audited(author, "edit", str(name), detail, {key: record}, frozenset(), {key: revision})
+
+
+def _release(
+    state: RegistryState,
+    author: Author,
+    name: ServiceVersion,
+    files: Mapping[str, FileRef],
+    comment: str,
+    rule: GrayRule | None,
+    restores: int,
+) -> Transaction:
+    """Make a release of files, and show it; a draft is used up unless it is a rollback."""
+    publication, _ = state.publication(name)
+    if publication.pending is not None:
+        message = f"{name}: release {publication.pending.release} waits for approval"
+        raise RegistryError(Refusal.PRECONDITION, message, "approve or reject it first")
+    if rule is not None:
+        _check_rule(rule)
+        if publication.gray is not None:
+            message = f"{name}: release {publication.gray.release} is gray"
+            raise RegistryError(Refusal.PRECONDITION, message, "promote or withdraw it first")
+        if not publication.stable:
+            message = f"{name}: a first release is for all"
+            raise RegistryError(Refusal.PRECONDITION, message, "publish it without a rule")
+    number = publication.last_number + 1
+    digest = files_digest(files)
+    release = Release(number, files, digest, author.name, comment, author.at, restores)
+    numbered = replace(publication, last_number=number)
+    if state.settings(name.project)[0].approval:
+        shown = replace(numbered, pending=PendingRelease(number, rule, author.name))
+        action = "propose"
+    else:
+        shown = _show(numbered, number, rule, author)
+        action = "gray" if rule else "roll back" if restores else "publish"
+    draft, draft_revision = state.draft(name)
+    deletes = frozenset([keys.draft_key(name)]) if draft is not None and not restores else ()
+    detail = f"release {number}{f' to {rule}' if rule else ''}: {comment}"
+    expected = {keys.release_key(name, number): 0, keys.draft_key(name): draft_revision}
+    return _republish(
+        state, author, name, shown, action, detail,
+        puts={keys.release_key(name, number): release.to_bytes()},
+        deletes=frozenset(deletes),
+        expected=expected,
+    )  # fmt: skip
+
+
+def _show(
+    publication: Publication, number: int, rule: GrayRule | None, author: Author
+) -> Publication:
+    """Return the publication that shows a release to all, or by a rule to some."""
+    if rule is None:
+        return replace(publication, stable=number, gray=None, since=author.at)
+    return replace(publication, gray=GrayRelease(number, rule, author.name, author.at))
+
+
+def _republish(
+    state: RegistryState,
+    author: Author,
+    name: ServiceVersion,
+    publication: Publication,
+    action: str,
+    detail: str,
+    *,
+    puts: Mapping[str, bytes] | None = None,
+    deletes: frozenset[str] = frozenset(),
+    expected: Mapping[str, int] | None = None,
+) -> Transaction:
+    """Return the transaction that changes a publication, with further changes of its own."""
+    key = keys.publication_key(name)
+    _, revision = state.publication(name)
+    return _audited(
+        author,
+        action,
+        str(name),
+        detail,
+        {key: publication.to_bytes(), **(puts or {})},
+        deletes,
+        {key: revision, **(expected or {})},
+    )
+
+
+def _audited(
+    author: Author,
+    action: str,
+    subject: str,
+    detail: str,
+    puts: Mapping[str, bytes],
+    deletes: frozenset[str],
+    expected: Mapping[str, int],
+) -> Transaction:
+    """Return a transaction that writes down who made it."""
+    entry = AuditEntry(author.at, author.name, action, subject, detail)
+    key = keys.audit_key(author.at, author.nonce)
+    return Transaction({**puts, key: entry.to_bytes()}, deletes, {**expected, key: 0})
+
+
+def _check_tag(ref: FileRef | None, if_match: str | None, file_name: str) -> None:
+    digest = ref.digest if ref is not None else ""
+    if if_match is None or if_match == digest or (if_match == _ANY_TAG and ref is not None):
+        return
+    message = (
+        f"{file_name}: somebody else has changed it; it is {digest[:12] or 'deleted'} now"
+        if if_match
+        else f"{file_name}: it exists"
+    )
+    raise RegistryError(Refusal.CONFLICT, message, "read it again, and make the change there")
+
+
+def _check_rule(rule: GrayRule) -> None:
+    if rule.is_empty():
+        raise RegistryError(
+            Refusal.INVALID,
+            "a gray release needs labels, addresses or a percentage above 0",
+        )
+    if not 0 <= rule.percentage <= 100:
+        raise RegistryError(Refusal.INVALID, f"{rule.percentage:g} % is not between 0 and 100")
+
+
+def _gray(name: ServiceVersion, publication: Publication) -> GrayRelease:
+    if publication.gray is None:
+        raise RegistryError(Refusal.PRECONDITION, f"{name}: there is no gray release")
+    return publication.gray
+
+
+def _pending(name: ServiceVersion, publication: Publication) -> PendingRelease:
+    if publication.pending is None:
+        raise RegistryError(Refusal.PRECONDITION, f"{name}: no release waits for approval")
+    return publication.pending
+
+
+def _previous(state: RegistryState, name: ServiceVersion, publication: Publication) -> int:
+    """Return the newest release before the stable one whose files differ. Raises RegistryError."""
+    stable = state.release(name, publication.stable)
+    for release in state.releases(name):
+        if stable is None:
+            break
+        if release.number < stable.number and release.digest != stable.digest:
+            return release.number
+    raise RegistryError(Refusal.PRECONDITION, f"{name}: there is no release before")

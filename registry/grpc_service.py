@@ -1,0 +1,261 @@
+"""The gRPC service `registry.v1.Registry`: what processes follow, and register as."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from registry.access import Actor, Authorizer, Role
+from registry.discovery import Provider, visible_providers
+from registry.errors import Refusal, RegistryError
+from registry.feedback import Outcome
+from registry.generation import Generation, Subscription
+from registry.grpc_methods import DISCOVER, FETCH, PROVIDE, SUBSCRIBE
+from registry.names import InvalidNameError, ServiceVersion, VersionPattern
+from registry.providers import Present, ProviderLeases
+from registry.service import Registry
+from registry.store.interfaces import StoreError
+from registry.subscribers import Subscriber, Subscribers
+from rpc.handler_tasks import CallContext, StreamHandler, UnaryHandler
+from rpc.server import first_request
+from rpc.status import RpcError, Status
+from schemas import wire
+
+# Larger contents are fetched by those that lack them.
+_MAX_INLINE_BYTES: Final = 64 * 1024
+_MAX_INLINE_SUM: Final = 4 * 1024 * 1024
+_MAX_FETCHED_BYTES: Final = 8 * 1024 * 1024
+_SILENCE_S: Final = 30.0  # without a message a subscriber is gone
+_MIN_LEASE_S, _MAX_LEASE_S = 0.5, 3600.0
+_WARM_UP_S: Final = 5.0
+_MAX_LABELS: Final = 64
+_MAX_REASON: Final = 2000
+
+_STATUSES: Final = {
+    Refusal.INVALID: Status.INVALID_ARGUMENT,
+    Refusal.TOO_LARGE: Status.RESOURCE_EXHAUSTED,
+    Refusal.NOT_FOUND: Status.NOT_FOUND,
+    Refusal.CONFLICT: Status.ABORTED,
+    Refusal.PRECONDITION: Status.FAILED_PRECONDITION,
+    Refusal.BREAKING: Status.FAILED_PRECONDITION,
+    Refusal.FORBIDDEN: Status.PERMISSION_DENIED,
+    Refusal.UNAUTHENTICATED: Status.UNAUTHENTICATED,
+    Refusal.UNAVAILABLE: Status.UNAVAILABLE,
+}
+
+
+class RegistryService:
+    """The handlers of the service. `clock` returns the Unix time."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        subscribers: Subscribers,
+        present: Present,
+        leases: ProviderLeases,
+        authorizer: Authorizer,
+        clock: Callable[[], float],
+    ) -> None:
+        self._registry = registry
+        self._subscribers = subscribers
+        self._present = present
+        self._leases = leases
+        self._authorizer = authorizer
+        self._clock = clock
+        self._started_at = time.monotonic()
+
+    def stream_methods(self) -> Mapping[str, StreamHandler]:
+        """Return the streaming handlers by method path."""
+        return {
+            SUBSCRIBE: self._subscribe,
+            PROVIDE: self._provide,
+            DISCOVER: self._discover,
+        }
+
+    def unary_methods(self) -> Mapping[str, UnaryHandler]:
+        """Return the unary handlers by method path."""
+        return {FETCH: self._fetch}
+
+    async def _subscribe(
+        self, requests: AsyncIterator[bytes], context: CallContext
+    ) -> AsyncIterator[bytes]:
+        first = wire.SubscribeRequest.FromString(await first_request(requests)).subscription
+        with _as_status():
+            subscription = _read_subscription(first)
+            actor = self._identify(context)
+            for pattern in subscription.patterns:
+                actor.require(Role.READER, pattern.project)
+        subscriber = self._subscribers.add(subscription, first.digest)
+        answers = asyncio.ensure_future(self._read_answers(subscriber, requests))
+        sent: set[str] = set()
+        sent_digest = None
+        try:
+            while not answers.done():
+                if subscriber.is_replaced:
+                    raise RpcError(Status.ABORTED, "an instance of this name has connected since")
+                generation = subscriber.generation
+                subscriber.changed.clear()
+                if generation is not None and generation.digest != sent_digest:
+                    is_known = sent_digest is None and generation.digest == first.digest
+                    sent_digest = generation.digest
+                    with _as_status():
+                        message = await self._encode(generation, sent, is_known=is_known)
+                    yield message
+                changed = asyncio.ensure_future(subscriber.changed.wait())
+                await asyncio.wait({changed, answers}, return_when=asyncio.FIRST_COMPLETED)
+                changed.cancel()
+            answers.result()
+        finally:
+            answers.cancel()
+            self._subscribers.remove(subscriber)
+
+    async def _read_answers(self, subscriber: Subscriber, requests: AsyncIterator[bytes]) -> None:
+        """Take the answers of an instance until it ends its half, or is silent for too long."""
+        while True:
+            try:
+                async with asyncio.timeout(_SILENCE_S):
+                    request = await anext(aiter(requests), None)
+            except TimeoutError:
+                raise RpcError(Status.DEADLINE_EXCEEDED, "no sign of life") from None
+            if request is None:
+                return
+            message = wire.SubscribeRequest.FromString(request)
+            if message.HasField("acknowledgement"):
+                answer = message.acknowledgement
+                if answer.outcome in ("applied", "refused", "failed"):
+                    self._subscribers.acknowledge(
+                        subscriber,
+                        answer.digest,
+                        Outcome(answer.outcome),
+                        answer.reason[:_MAX_REASON],
+                    )
+
+    async def _encode(self, generation: Generation, sent: set[str], *, is_known: bool) -> bytes:
+        """Return the message of a generation; `sent` are contents that it need not have again.
+
+        An instance that knows the generation gets its digest alone.
+        """
+        update = wire.GenerationUpdate(revision=generation.revision, digest=generation.digest)
+        if is_known:
+            return update.SerializeToString()
+        size = 0
+        for selected in generation.releases:
+            version = update.versions.add(
+                version=str(selected.name), release=selected.release, gray=selected.is_gray
+            )
+            for name, ref in sorted(selected.files.items()):
+                version.files.add(
+                    name=name,
+                    digest=ref.digest,
+                    size=ref.size,
+                    content_type=ref.content_type,
+                    kind=ref.kind.value,
+                )
+                if ref.digest not in sent and ref.size <= _MAX_INLINE_BYTES:
+                    size += ref.size
+                    if size <= _MAX_INLINE_SUM:
+                        update.contents[ref.digest] = await self._registry.content(ref.digest)
+                        sent.add(ref.digest)
+        return update.SerializeToString()
+
+    async def _fetch(self, request: bytes, context: CallContext) -> bytes:
+        reply, size = wire.FetchReply(), 0
+        with _as_status():
+            self._identify(context)
+            for digest in wire.FetchRequest.FromString(request).digests:
+                content = await self._registry.content(digest)
+                size += len(content)
+                if size > _MAX_FETCHED_BYTES and reply.contents:
+                    break  # the client asks for the others again
+                reply.contents[digest] = content
+        return reply.SerializeToString()
+
+    async def _provide(
+        self, requests: AsyncIterator[bytes], context: CallContext
+    ) -> AsyncIterator[bytes]:
+        info = wire.ProvideRequest.FromString(await first_request(requests)).provider
+        with _as_status():
+            provider = self._read_provider(info)
+            self._identify(context).require(Role.READER, provider.name.project)
+            duration = min(max(info.lease, _MIN_LEASE_S), _MAX_LEASE_S)
+            key = await self._leases.register(provider, duration)
+        while True:
+            override, _ = self._registry.state.override(provider.name, provider.address)
+            state = override.state if override is not None else "online"
+            yield wire.ProvideReply(state=state).SerializeToString()
+            if await anext(aiter(requests), None) is None:
+                break
+            self._leases.renew(key, duration)
+        # The client has ended its half: it leaves. If its connection breaks, the lease goes on.
+        with suppress(StoreError):
+            await self._leases.deregister(key)
+
+    async def _discover(
+        self, requests: AsyncIterator[bytes], context: CallContext
+    ) -> AsyncIterator[bytes]:
+        request = wire.DiscoverRequest.FromString(await first_request(requests))
+        with _as_status():
+            pattern = VersionPattern.parse(request.version)
+            self._identify(context).require(Role.READER, pattern.project)
+        previous = None
+        while True:
+            changed = self._present.changed
+            is_partial = time.monotonic() - self._started_at < _WARM_UP_S
+            message = self._encode_providers(pattern, is_partial=is_partial)
+            if message != previous:
+                previous = message
+                yield message
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_WARM_UP_S if is_partial else None):
+                    await changed.wait()
+
+    def _encode_providers(self, pattern: VersionPattern, *, is_partial: bool) -> bytes:
+        update = wire.ProvidersUpdate(partial=is_partial)
+        names = {p.name for p in self._present.providers.values() if pattern.matches(p.name)}
+        for name in sorted(names):
+            providers = self._present.providers.values()
+            for provider in visible_providers(self._registry.state, name, providers):
+                update.providers.add(
+                    version=str(provider.name),
+                    address=provider.address,
+                    protocol=provider.protocol,
+                    weight=provider.weight,
+                    labels=dict(provider.labels),
+                    state=provider.state,
+                )
+        return update.SerializeToString(deterministic=True)
+
+    def _read_provider(self, info: wire.ProviderInfo) -> Provider:
+        if not info.address or len(info.address) > 256 or len(info.labels) > _MAX_LABELS:
+            raise RegistryError(Refusal.INVALID, "a provider needs an address, and few labels")
+        name = ServiceVersion.parse(info.version)
+        weight = info.weight or 100
+        return Provider(name, info.address, info.protocol, weight, dict(info.labels), self._clock())
+
+    def _identify(self, context: CallContext) -> Actor:
+        return self._authorizer.identify(context.metadata.get("authorization", ""), "")
+
+
+def _read_subscription(first: wire.SubscriptionRequest) -> Subscription:
+    if not first.instance or len(first.instance) > 256:
+        raise RegistryError(Refusal.INVALID, "a subscription needs the name of its instance")
+    if not first.follow or len(first.follow) > 64 or len(first.labels) > _MAX_LABELS:
+        raise RegistryError(Refusal.INVALID, "a subscription follows 1 to 64 versions")
+    patterns = tuple(
+        VersionPattern.parse(p.version, schemas_only=p.schemas_only) for p in first.follow
+    )
+    return Subscription(first.instance, first.address, dict(first.labels), patterns)
+
+
+@contextmanager
+def _as_status() -> Iterator[None]:
+    """Raise refusals as the status of the call."""
+    try:
+        yield
+    except RegistryError as error:
+        raise RpcError(_STATUSES[error.kind], str(error)) from None
+    except InvalidNameError as error:
+        raise RpcError(Status.INVALID_ARGUMENT, str(error)) from None
+    except StoreError as error:
+        raise RpcError(Status.UNAVAILABLE, str(error)) from None

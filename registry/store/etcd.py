@@ -1,0 +1,349 @@
+"""The records of the registry in an etcd cluster, for registries that run several times.
+
+By etcd's v3 API (https://etcd.io/docs/v3.5/learning/api/): a transaction compares revisions, a
+watch resumes from one, and a lease ends the presence of a registry that has died.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from typing import Final
+
+from google.protobuf.message import Message
+
+from registry.store.interfaces import (
+    Change,
+    ChangeSet,
+    ConflictError,
+    Entry,
+    StoreCompactedError,
+    StoreError,
+    Transaction,
+)
+from rpc.client import Channel
+from rpc.message_stream import MessageStream, stream_responses
+from rpc.status import RpcError, Status
+from schemas import wire
+
+_KV: Final = "/etcdserverpb.KV/"
+_WATCH: Final = "/etcdserverpb.Watch/Watch"
+_LEASE: Final = "/etcdserverpb.Lease/"
+_MOD_REVISION: Final = 2  # of Compare.target
+_DELETE: Final = 1  # of Event.type
+# A member without a leader ends a watch, instead of being silent.
+_NEEDS_LEADER: Final = (("hasleader", "true"),)
+_CALL_TIMEOUT_S: Final = 2.0
+_ATTEMPTS: Final = 2  # of a call at each member
+_RETRY_DELAY_S: Final = 0.1
+_PAGE: Final = 500
+_MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
+# Statuses with which another member, or the same one later, may do it.
+_TRANSIENT: Final = frozenset(
+    {Status.UNAVAILABLE, Status.DEADLINE_EXCEEDED, Status.CANCELLED, Status.UNKNOWN}
+)
+
+
+class EtcdCluster:
+    """Calls to the members of a cluster: the next one is asked when one does not answer."""
+
+    def __init__(self, members: tuple[str, ...]) -> None:
+        self._members = members
+        self._channels: dict[str, Channel] = {}
+        self._preferred = 0
+
+    async def call(self, method: str, request: Message) -> tuple[bytes, bool]:
+        """Return the response, and whether an attempt before it may have been done too.
+
+        Raises StoreError if no member answers.
+        """
+        data = request.SerializeToString()
+        may_have_run, reason = False, ""
+        for _ in range(_ATTEMPTS * len(self._members)):
+            channel = self.channel()
+            try:
+                response = await channel.unary(
+                    method, data, timeout=_CALL_TIMEOUT_S, metadata=_NEEDS_LEADER
+                )
+            except RpcError as error:
+                reason = str(error)
+                if error.status not in _TRANSIENT:
+                    break
+                may_have_run = may_have_run or error.may_have_run
+                self.try_next()
+                await asyncio.sleep(_RETRY_DELAY_S)
+            else:
+                return response, may_have_run
+        members = ",".join(self._members)
+        cure = "see that a majority of its members runs (etcdctl endpoint health --cluster)"
+        raise StoreError(f"etcd {members}: {reason}; {cure}")
+
+    def channel(self) -> Channel:
+        """Return a channel to the member that answered last."""
+        member = self._members[self._preferred % len(self._members)]
+        if member not in self._channels:
+            self._channels[member] = Channel(
+                member, frequent_keepalive=False, max_message_size=_MAX_MESSAGE_BYTES
+            )
+        return self._channels[member]
+
+    def try_next(self) -> None:
+        """Prefer the next member."""
+        self._preferred += 1
+
+    async def read(self, prefix: str, after: str, limit: int) -> tuple[dict[str, Entry], int]:
+        """Return the entries whose key begins with `prefix`, and the revision they are of."""
+        start = after.encode() + b"\0" if after > prefix else prefix.encode()
+        entries: dict[str, Entry] = {}
+        revision = 0
+        while True:
+            size = min(limit - len(entries), _PAGE) if limit else _PAGE
+            request = wire.EtcdRange(
+                key=start, range_end=_end(prefix), limit=size, revision=revision
+            )
+            data, _ = await self.call(_KV + "Range", request)
+            reply = wire.EtcdRangeReply.FromString(data)
+            revision = revision or reply.header.revision
+            for pair in reply.kvs:
+                entries[pair.key.decode()] = Entry(pair.value, pair.mod_revision)
+            if not reply.more or (limit and len(entries) >= limit):
+                return entries, revision
+            start = reply.kvs[-1].key + b"\0"
+
+    async def watch(self, prefix: str, after: int) -> AsyncIterator[wire.EtcdWatchReply]:
+        """Yield what a watch of `prefix` says, from the revision after `after`.
+
+        Raises StoreCompactedError, or StoreError when the member is lost.
+        """
+        create = wire.EtcdWatchCreate(
+            key=prefix.encode(), range_end=_end(prefix), start_revision=after + 1
+        )
+        request = wire.EtcdWatch(create_request=create).SerializeToString()
+        stream = self.channel().stream(_WATCH, metadata=_NEEDS_LEADER)
+        try:
+            async for data in stream_responses(stream, _requests(request)):
+                reply = wire.EtcdWatchReply.FromString(data)
+                if reply.compact_revision:
+                    raise StoreCompactedError(reply.compact_revision)
+                if reply.canceled:
+                    raise StoreError(f"etcd: watch ended: {reply.cancel_reason}")
+                yield reply
+        except RpcError as error:
+            self.try_next()
+            raise StoreError(f"etcd: watch lost: {error}") from error
+        self.try_next()
+        raise StoreError("etcd: the member has ended a watch")
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for channel in self._channels.values():
+            await channel.close()
+
+
+class EtcdStore:
+    """A `Store` in etcd. Several registries may use the same keys."""
+
+    def __init__(self, members: tuple[str, ...], prefix: str) -> None:
+        """Use the keys that begin with `prefix` at the `members` (host:port)."""
+        self._cluster = EtcdCluster(members)
+        self._records = f"{prefix}records/"
+        self._contents = f"{prefix}contents/"
+
+    async def open(self) -> None:
+        """Check that the cluster answers. Raises StoreError."""
+        await self.revision()
+
+    async def read(self, prefix: str, *, after: str = "", limit: int = 0) -> dict[str, Entry]:
+        """Return records; see `Store`."""
+        start = self._records + after if after else ""
+        entries, _ = await self._cluster.read(self._records + prefix, start, limit)
+        return {key.removeprefix(self._records): entry for key, entry in entries.items()}
+
+    async def get(self, key: str) -> Entry | None:
+        """Return one record; see `Store`."""
+        return await self._get(self._records + key)
+
+    async def put_content(self, digest: str, content: bytes) -> None:
+        """Keep a content; see `Store`."""
+        put = wire.EtcdPut(key=(self._contents + digest).encode(), value=content)
+        await self._cluster.call(_KV + "Put", put)
+
+    async def get_content(self, digest: str) -> bytes | None:
+        """Return a content; see `Store`."""
+        entry = await self._get(self._contents + digest)
+        return entry.value if entry is not None else None
+
+    async def revision(self) -> int:
+        """Return the revision of the cluster."""
+        request = wire.EtcdRange(key=self._records.encode(), limit=1)
+        data, _ = await self._cluster.call(_KV + "Range", request)
+        return wire.EtcdRangeReply.FromString(data).header.revision
+
+    async def commit(self, transaction: Transaction) -> int:
+        """Make the changes; see `Store`.
+
+        An answer may be lost although the changes were made. The next attempt then fails by their
+        own revisions; whether they are ours is seen by a key that was new.
+        """
+        request = wire.EtcdTransaction()
+        for key, revision in transaction.expected.items():
+            request.compare.add(
+                target=_MOD_REVISION, key=(self._records + key).encode(), mod_revision=revision
+            )
+        for key, value in transaction.puts.items():
+            put = wire.EtcdPut(key=(self._records + key).encode(), value=value)
+            request.success.add(request_put=put)
+        for key in sorted(transaction.deletes):
+            delete = wire.EtcdDelete(key=(self._records + key).encode())
+            request.success.add(request_delete_range=delete)
+        data, may_have_run = await self._cluster.call(_KV + "Txn", request)
+        reply = wire.EtcdTransactionReply.FromString(data)
+        if reply.succeeded:
+            return reply.header.revision
+        if may_have_run:
+            for key, revision in transaction.expected.items():
+                if revision == 0 and key in transaction.puts:
+                    entry = await self.get(key)
+                    if entry is not None and entry.value == transaction.puts[key]:
+                        return entry.revision
+        raise ConflictError(", ".join(transaction.expected))
+
+    async def watch(self, after: int) -> AsyncIterator[ChangeSet]:
+        """Yield later transactions; see `Store`."""
+        async for reply in self._cluster.watch(self._records, after):
+            changes: dict[int, list[Change]] = {}
+            for event in reply.events:
+                pair = event.kv
+                key = pair.key.decode().removeprefix(self._records)
+                value = None if event.type == _DELETE else pair.value
+                changes.setdefault(pair.mod_revision, []).append(Change(key, value))
+            for revision, items in sorted(changes.items()):
+                yield ChangeSet(revision, tuple(items))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._cluster.close()
+
+    async def _get(self, key: str) -> Entry | None:
+        data, _ = await self._cluster.call(_KV + "Range", wire.EtcdRange(key=key.encode()))
+        pairs = wire.EtcdRangeReply.FromString(data).kvs
+        return Entry(pairs[0].value, pairs[0].mod_revision) if pairs else None
+
+
+class EtcdPresence:
+    """A `Presence` in etcd: the entries of a registry have its lease.
+
+    `_own` are the entries of this registry; they are written again under a new lease if the last
+    one has ended, as after a partition.
+    """
+
+    def __init__(self, members: tuple[str, ...], prefix: str, lease_s: int = 10) -> None:
+        """Use keys of `prefix`; the entries of a dead registry end after `lease_s` seconds."""
+        self._cluster = EtcdCluster(members)
+        self._prefix = f"{prefix}presence/"
+        self._lease_s = lease_s
+        self._lease = 0
+        self._own: dict[str, bytes] = {}
+        self._keep_alive: asyncio.Task[None] | None = None
+
+    async def put(self, entries: Mapping[str, bytes | None]) -> None:
+        """Set or remove entries; see `Presence`."""
+        for key, value in entries.items():
+            if value is None:
+                self._own.pop(key, None)
+            else:
+                self._own[key] = value
+        if not self._lease:
+            await self._grant()
+        await self._write(entries)
+
+    async def read(self) -> Mapping[str, bytes]:
+        """Return all entries; see `Presence`."""
+        entries, _ = await self._cluster.read(self._prefix, "", 0)
+        return {key.removeprefix(self._prefix): e.value for key, e in entries.items()}
+
+    async def watch(self) -> AsyncIterator[Mapping[str, bytes | None]]:
+        """Yield all entries, then what changes; see `Presence`."""
+        entries, revision = await self._cluster.read(self._prefix, "", 0)
+        yield {key.removeprefix(self._prefix): e.value for key, e in entries.items()}
+        try:
+            async for reply in self._cluster.watch(self._prefix, revision):
+                if reply.events:
+                    yield {
+                        event.kv.key.decode().removeprefix(self._prefix): (
+                            None if event.type == _DELETE else event.kv.value
+                        )
+                        for event in reply.events
+                    }
+        except StoreCompactedError as error:
+            raise StoreError(f"etcd: {error}") from error
+
+    async def close(self) -> None:
+        """End the lease, and the entries of this registry with it."""
+        if self._keep_alive is not None:
+            self._keep_alive.cancel()
+            await asyncio.gather(self._keep_alive, return_exceptions=True)
+        if self._lease:
+            with contextlib.suppress(StoreError):
+                await self._cluster.call(
+                    _LEASE + "LeaseRevoke", wire.EtcdLeaseRevoke(ID=self._lease)
+                )
+        await self._cluster.close()
+
+    async def _grant(self) -> None:
+        data, _ = await self._cluster.call(
+            _LEASE + "LeaseGrant", wire.EtcdLeaseGrant(TTL=self._lease_s)
+        )
+        self._lease = wire.EtcdLeaseGrantReply.FromString(data).ID
+        if self._keep_alive is None:
+            self._keep_alive = asyncio.ensure_future(self._renew())
+
+    async def _write(self, entries: Mapping[str, bytes | None]) -> None:
+        request = wire.EtcdTransaction()
+        for key, value in entries.items():
+            name = (self._prefix + key).encode()
+            if value is None:
+                request.success.add(request_delete_range=wire.EtcdDelete(key=name))
+            else:
+                put = wire.EtcdPut(key=name, value=value, lease=self._lease)
+                request.success.add(request_put=put)
+            if len(request.success) >= _MAX_OPERATIONS:
+                await self._cluster.call(_KV + "Txn", request)
+                request = wire.EtcdTransaction()
+        if request.success:
+            await self._cluster.call(_KV + "Txn", request)
+
+    async def _renew(self) -> None:
+        """Renew the lease forever; write the own entries again when it has ended."""
+        while True:
+            await asyncio.sleep(self._lease_s / 3)
+            try:
+                if not await self._renew_once():
+                    await self._grant()
+                    await self._write(dict(self._own))
+            except (StoreError, RpcError):
+                self._cluster.try_next()
+
+    async def _renew_once(self) -> bool:
+        """Renew the lease; return whether it lives. Raises RpcError."""
+        stream: MessageStream = self._cluster.channel().stream(
+            _LEASE + "LeaseKeepAlive", timeout=_CALL_TIMEOUT_S
+        )
+        request = wire.EtcdLeaseKeepAlive(ID=self._lease).SerializeToString()
+        async for data in stream_responses(stream, _requests(request)):
+            return wire.EtcdLeaseKeepAliveReply.FromString(data).TTL > 0
+        return False
+
+
+_MAX_OPERATIONS: Final = 100  # of a transaction; etcd takes 128
+
+
+async def _requests(request: bytes) -> AsyncIterator[bytes]:
+    """Yield one request, and leave the client's half open."""
+    yield request
+    await asyncio.Event().wait()
+
+
+def _end(prefix: str) -> bytes:
+    """Return the end of the range of all keys that begin with `prefix`, which is ASCII."""
+    raw = prefix.encode()
+    return raw[:-1] + bytes([raw[-1] + 1])

@@ -1,0 +1,140 @@
+"""The instances that are connected to this registry: what each was sent, and what it answered."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from registry.feedback import Consumer, Outcome
+from registry.generation import Generation, Subscription, decide_generation
+from registry.names import ServiceVersion
+from registry.service import Registry
+from registry.store.interfaces import Presence, StoreError
+
+_logger = logging.getLogger("ase.registry")
+
+# Answers of this many seconds are told to the other registries at once.
+_PRESENCE_INTERVAL_S: Final = 0.02
+
+
+class Subscriber:
+    """One connected instance. `generation` is what it has to run; None before the first.
+
+    It `is_replaced` when an instance of the same name has connected since.
+    """
+
+    def __init__(self, subscription: Subscription, consumer: Consumer) -> None:
+        self.subscription = subscription
+        self.consumer = consumer
+        self.generation: Generation | None = None
+        self.is_replaced = False
+        self.changed = asyncio.Event()
+
+    @property
+    def key(self) -> str:
+        """Its key among those who are present."""
+        return f"consumer/{self.subscription.instance}"
+
+
+class Subscribers:
+    """All instances that are connected here. Call `run` to tell the other registries of them."""
+
+    def __init__(self, registry: Registry, presence: Presence, clock: Callable[[], float]) -> None:
+        self._registry = registry
+        self._presence = presence
+        self._clock = clock
+        self._subscribers: dict[str, Subscriber] = {}
+        self._dirty: dict[str, bytes | None] = {}
+        self._has_dirty = asyncio.Event()
+        registry.on_change(self._update)
+
+    def __len__(self) -> int:
+        return len(self._subscribers)
+
+    def add(self, subscription: Subscription, running_digest: str) -> Subscriber:
+        """Connect an instance, which has the generation `running_digest` on its disk, or "".
+
+        An older connection of an instance of that name is replaced.
+        """
+        replaced = self._subscribers.get(subscription.instance)
+        if replaced is not None:
+            replaced.is_replaced = True
+            replaced.changed.set()
+        now = self._clock()
+        consumer = Consumer(subscription, {}, {}, Outcome.WAITING, "", now)
+        subscriber = Subscriber(subscription, consumer)
+        self._subscribers[subscription.instance] = subscriber
+        self._decide(subscriber)
+        generation = subscriber.generation
+        if generation is not None and generation.digest == running_digest:
+            self.acknowledge(subscriber, running_digest, Outcome.APPLIED, "")
+        return subscriber
+
+    def remove(self, subscriber: Subscriber) -> None:
+        """Forget an instance that has disconnected."""
+        instance = subscriber.subscription.instance
+        if self._subscribers.get(instance) is subscriber:
+            del self._subscribers[instance]
+            self._mark_dirty(subscriber.key, None)
+
+    def acknowledge(
+        self, subscriber: Subscriber, digest: str, outcome: Outcome, reason: str
+    ) -> None:
+        """Take the answer of an instance; an answer to an older generation does not count."""
+        generation = subscriber.generation
+        if generation is None or generation.digest != digest:
+            return
+        consumer = subscriber.consumer
+        running: Mapping[str, int] = consumer.running
+        if outcome is Outcome.APPLIED:
+            running = {str(r.name): r.release for r in generation.releases}
+        subscriber.consumer = replace(
+            consumer, running=running, outcome=outcome, reason=reason, since=self._clock()
+        )
+        self._mark_dirty(subscriber.key, subscriber.consumer.to_bytes())
+        if outcome is not Outcome.APPLIED:
+            fields = {"instance": subscriber.subscription.instance, "reason": reason}
+            _logger.warning("generation %s by an instance", outcome.value, extra=fields)
+
+    async def run(self) -> None:
+        """Tell the other registries who is here and runs what, forever."""
+        while True:
+            await self._has_dirty.wait()
+            await asyncio.sleep(_PRESENCE_INTERVAL_S)
+            self._has_dirty.clear()
+            entries, self._dirty = self._dirty, {}
+            try:
+                await self._presence.put(entries)
+            except StoreError:
+                self._dirty = {**entries, **self._dirty}
+                self._has_dirty.set()
+
+    def _update(self, changed: set[ServiceVersion]) -> None:
+        """Decide the generations of those that follow a changed version."""
+        if not changed:
+            return
+        for subscriber in self._subscribers.values():
+            if any(subscriber.subscription.follows(name) for name in changed):
+                self._decide(subscriber)
+
+    def _decide(self, subscriber: Subscriber) -> None:
+        generation = decide_generation(self._registry.state, subscriber.subscription)
+        previous = subscriber.generation
+        if previous is not None and previous.digest == generation.digest:
+            return
+        subscriber.generation = generation
+        wanted = {str(r.name): r.release for r in generation.releases}
+        subscriber.consumer = replace(
+            subscriber.consumer,
+            wanted=wanted,
+            outcome=Outcome.WAITING,
+            reason="",
+            since=self._clock(),
+        )
+        self._mark_dirty(subscriber.key, subscriber.consumer.to_bytes())
+        subscriber.changed.set()
+
+    def _mark_dirty(self, key: str, record: bytes | None) -> None:
+        self._dirty[key] = record
+        self._has_dirty.set()
