@@ -11,7 +11,7 @@ from pathlib import Path
 from random import SystemRandom
 
 from asectl import options
-from asectl.main import EXIT_UNREACHABLE, Failure
+from asectl.main import EXIT_CONFIG, EXIT_UNREACHABLE, Failure
 from config.options import Config, RegistryOptions
 from config.source import ConfigError
 from gateway.services import schema_folder

@@ -178,7 +178,7 @@ class RegistryApi:
         wait = min(_number(request.query_params.get("wait", "0"), "wait"), _MAX_WAIT_S)
         end = asyncio.get_running_loop().time() + wait
         while True:
-            state, consumers = self._registry.state, self._present.consumers.values()
+            state, consumers = self._registry.state, self._present.consumers()
             statuses = feedback.rollout_status(state, name, consumers)
             is_complete = feedback.is_complete(statuses)
             if is_complete or asyncio.get_running_loop().time() >= end:
@@ -197,7 +197,7 @@ class RegistryApi:
         actor = self._identify(request)
         consumers = [
             json.loads(consumer.to_bytes())
-            for consumer in self._present.consumers.values()
+            for consumer in self._present.consumers()
             if any(actor.may_read(p.project) for p in consumer.subscription.patterns)
         ]
         return JSONResponse({"consumers": consumers})

@@ -35,7 +35,7 @@ class RegistryMetrics(Collector):
         yield _gauge("ase_registry_versions", "versions of services", len(state.versions()))
         gray = sum(publication.gray is not None for _, publication in state.publications())
         yield _gauge("ase_registry_gray_releases", "gray releases", gray)
-        outcomes = CountBy(c.outcome.value for c in self._present.consumers.values())
+        outcomes = CountBy(c.outcome.value for c in self._present.consumers())
         consumers = GaugeMetricFamily(
             "ase_registry_consumers", "instances by their last answer", labels=["outcome"]
         )

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from registry.discovery import LeaseTable, Provider
@@ -20,13 +20,14 @@ _RETRY_DELAY_S: Final = 0.5
 class Present:
     """Everyone that is connected to any registry, as `Presence` tells. Call `follow`.
 
-    `providers` and `consumers` are by key. `changed` is set, and replaced, by each change of a
-    provider.
+    `providers` are by key. `changed` is set, and replaced, by each change of one. Consumers that
+    are connected here are known at once, those of other registries by the presence.
     """
 
     def __init__(self, presence: Presence) -> None:
         self.providers: dict[str, Provider] = {}
-        self.consumers: dict[str, Consumer] = {}
+        self._own_consumers: dict[str, Consumer] = {}
+        self._other_consumers: dict[str, Consumer] = {}
         self.changed = asyncio.Event()
         self._presence = presence
 
@@ -42,6 +43,14 @@ class Present:
                 _logger.warning("presence lost; trying on", extra={"reason": str(error)})
             await asyncio.sleep(_RETRY_DELAY_S)
 
+    def show_consumer(self, key: str, consumer: Consumer | None) -> None:
+        """Show an instance of this registry; None: it has left."""
+        _set(self._own_consumers, key, consumer)
+
+    def consumers(self) -> Collection[Consumer]:
+        """Return the consumers of all registries."""
+        return (self._other_consumers | self._own_consumers).values()
+
     def notify(self) -> None:
         """Wake those that wait for `changed`."""
         changed, self.changed = self.changed, asyncio.Event()
@@ -49,12 +58,13 @@ class Present:
 
     def _apply(self, entries: Mapping[str, bytes | None], *, is_snapshot: bool) -> None:
         if is_snapshot:
-            self.providers, self.consumers = {}, {}
+            self.providers, self._other_consumers = {}, {}
         for key, value in entries.items():
             if key.startswith(_PROVIDER_PREFIX):
                 _set(self.providers, key, Provider.from_bytes(value) if value else None)
             elif key.startswith(_CONSUMER_PREFIX):
-                _set(self.consumers, key, Consumer.from_bytes(value) if value else None)
+                consumer = Consumer.from_bytes(value) if value else None
+                _set(self._other_consumers, key, consumer)
         if is_snapshot or any(key.startswith(_PROVIDER_PREFIX) for key in entries):
             self.notify()
 

@@ -9,6 +9,7 @@ from typing import Final
 from registry.feedback import Consumer, Outcome
 from registry.generation import Generation, Subscription, decide_generation
 from registry.names import ServiceVersion
+from registry.providers import Present
 from registry.service import Registry
 from registry.store.interfaces import Presence, StoreError
 
@@ -40,9 +41,16 @@ class Subscriber:
 class Subscribers:
     """All instances that are connected here. Call `run` to tell the other registries of them."""
 
-    def __init__(self, registry: Registry, presence: Presence, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        presence: Presence,
+        present: Present,
+        clock: Callable[[], float],
+    ) -> None:
         self._registry = registry
         self._presence = presence
+        self._present = present
         self._clock = clock
         self._subscribers: dict[str, Subscriber] = {}
         self._dirty: dict[str, bytes | None] = {}
@@ -76,7 +84,7 @@ class Subscribers:
         instance = subscriber.subscription.instance
         if self._subscribers.get(instance) is subscriber:
             del self._subscribers[instance]
-            self._mark_dirty(subscriber.key, None)
+            self._show(subscriber.key, None)
 
     def acknowledge(
         self, subscriber: Subscriber, digest: str, outcome: Outcome, reason: str
@@ -92,7 +100,7 @@ class Subscribers:
         subscriber.consumer = replace(
             consumer, running=running, outcome=outcome, reason=reason, since=self._clock()
         )
-        self._mark_dirty(subscriber.key, subscriber.consumer.to_bytes())
+        self._show(subscriber.key, subscriber.consumer)
         if outcome is not Outcome.APPLIED:
             fields = {"instance": subscriber.subscription.instance, "reason": reason}
             _logger.warning("generation %s by an instance", outcome.value, extra=fields)
@@ -132,9 +140,11 @@ class Subscribers:
             reason="",
             since=self._clock(),
         )
-        self._mark_dirty(subscriber.key, subscriber.consumer.to_bytes())
+        self._show(subscriber.key, subscriber.consumer)
         subscriber.changed.set()
 
-    def _mark_dirty(self, key: str, record: bytes | None) -> None:
-        self._dirty[key] = record
+    def _show(self, key: str, consumer: Consumer | None) -> None:
+        """Show an instance here at once, and to the other registries soon."""
+        self._present.show_consumer(key, consumer)
+        self._dirty[key] = consumer.to_bytes() if consumer is not None else None
         self._has_dirty.set()

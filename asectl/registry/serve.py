@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -70,8 +71,8 @@ class RegistryProcess:
         self._config = config
         self._store = store
         self._registry = Registry(store, inspect_file, time.time)
-        self._subscribers = Subscribers(self._registry, presence, time.time)
         self._present = Present(presence)
+        self._subscribers = Subscribers(self._registry, presence, self._present, time.time)
         self._leases = ProviderLeases(presence, time.monotonic)
         self._registry.on_change(lambda _: self._present.notify())
         self._keys: KeyFile | None = None
@@ -111,17 +112,21 @@ class RegistryProcess:
         """Listen for subscribers and providers; return the port. Raises OSError."""
         return await self._server.start(self._options.host, self._options.port, self._certificate)
 
-    def http_server(self) -> HttpServer:
-        """Return the server of the HTTP API."""
+    def application(self) -> Starlette:
+        """Return the application of the HTTP API."""
         routes = [
             Route("/livez", _livez),
             Route("/readyz", self._readyz),
             Route("/metrics", self._show_metrics),
         ]
+        return build_api(self._api, routes)
+
+    def http_server(self) -> HttpServer:
+        """Return the server of the HTTP API."""
         options = replace(self._config.gateway, admin_connections=_MAX_HTTP_CONNECTIONS)
         host_names = (self._options.host, *self._options.admin_hosts)
         access = AdminAccess("registry", host_names, "")  # the API asks for keys itself
-        return admin_server(build_api(self._api, routes), options, access, self._http_certificate)
+        return admin_server(self.application(), options, access, self._http_certificate)
 
     def tasks(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs as long as the registry does."""

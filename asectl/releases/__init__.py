@@ -1,0 +1,1 @@
+"""The commands for the files in a registry: `asectl config upload`, `publish`, `status`, ..."""

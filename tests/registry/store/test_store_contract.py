@@ -1,0 +1,231 @@
+"""What every store does: the same tests for SQLite and for a real etcd."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from registry.store.etcd import EtcdPresence, EtcdStore
+from registry.store.interfaces import (
+    ChangeSet,
+    ConflictError,
+    Presence,
+    Store,
+    StoreCompactedError,
+    Transaction,
+)
+from registry.store.memory_presence import MemoryPresence
+from registry.store.sqlite import SqliteStore
+from tests.registry.etcd import etcd_cluster
+
+_PREFIXES = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with etcd_cluster(tmp_path_factory.mktemp("etcd")) as members:
+        yield members[0].address
+
+
+@pytest.fixture(params=["sqlite", "etcd"])
+def kind(request: pytest.FixtureRequest) -> str:
+    if request.param == "etcd":
+        request.getfixturevalue("etcd")
+    return str(request.param)
+
+
+@asynccontextmanager
+async def open_store(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[tuple[Store, Presence]]:
+    store: Store
+    presence: Presence
+    if kind == "sqlite":
+        sqlite = SqliteStore(tmp_path / "registry.sqlite")
+        assert await sqlite.open() == ""
+        store, presence = sqlite, MemoryPresence()
+    else:
+        members, prefix = (request.getfixturevalue("etcd"),), f"/test-{next(_PREFIXES)}/"
+        etcd_store = EtcdStore(members, prefix)
+        await etcd_store.open()
+        store, presence = etcd_store, EtcdPresence(members, prefix)
+    try:
+        yield store, presence
+    finally:
+        await presence.close()
+        await store.close()
+
+
+def put(expected: dict[str, int] | None = None, **values: str) -> Transaction:
+    return Transaction({k: v.encode() for k, v in values.items()}, expected=expected or {})
+
+
+async def take(changes: AsyncIterator[ChangeSet], count: int) -> list[ChangeSet]:
+    async with asyncio.timeout(30):
+        return [await anext(changes) for _ in range(count)]
+
+
+def test_records_are_read_by_prefix_in_order(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    async def run() -> None:
+        async with open_store(kind, tmp_path, request) as (store, _):
+            start = await store.revision()
+            values = {"a/2": b"two", "a/1": b"", "a/10": b"ten", "b/1": b"b", "a": b"plain"}
+            revision = await store.commit(Transaction(values))
+            assert revision > start
+            assert await store.revision() == revision
+            entries = await store.read("a/")
+            assert [(k, e.value) for k, e in entries.items()] == [
+                ("a/1", b""),
+                ("a/10", b"ten"),
+                ("a/2", b"two"),
+            ]
+            assert {e.revision for e in entries.values()} == {revision}
+            assert [*await store.read("a/", after="a/1", limit=1)] == ["a/10"]
+            assert [*await store.read("a/", after="a/2")] == []
+            assert await store.read("c/") == {}
+            entry = await store.get("b/1")
+            assert entry is not None
+            assert (entry.value, entry.revision) == (b"b", revision)
+            assert await store.get("b/2") is None
+
+    asyncio.run(run())
+
+
+def test_many_records_are_read_whole(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """More than one page of etcd."""
+
+    async def run() -> None:
+        async with open_store(kind, tmp_path, request) as (store, _):
+            for page in range(13):
+                await store.commit(
+                    Transaction({f"n/{page:02}/{number:03}": b"x" for number in range(100)})
+                )
+            assert len(await store.read("n/")) == 1300
+            assert len(await store.read("n/", limit=700)) == 700
+
+    asyncio.run(run())
+
+
+def test_a_transaction_is_made_whole_or_not_at_all(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    async def run() -> None:
+        async with open_store(kind, tmp_path, request) as (store, _):
+            first = await store.commit(put({"a": 0}, a="1", b="1"))
+            second = await store.commit(put({"a": first}, a="2"))
+            for expected in ({"a": first}, {"a": 0}, {"c": second}, {"a": second, "b": second}):
+                with pytest.raises(ConflictError):
+                    await store.commit(put(expected, a="3", d="3"))
+            assert await store.revision() == second
+            entries = await store.read("")
+            assert {k: e.value for k, e in entries.items()} == {"a": b"2", "b": b"1"}
+            third = await store.commit(Transaction(deletes=frozenset("ab"), expected={"b": first}))
+            assert await store.read("") == {}
+            await store.commit(put({"a": 0}, a="new"))
+            assert third > second
+
+    asyncio.run(run())
+
+
+def test_of_many_at_the_same_time_one_wins(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    async def run() -> None:
+        async with open_store(kind, tmp_path, request) as (store, _):
+            commits = [store.commit(put({"a": 0}, a=str(number))) for number in range(20)]
+            results = await asyncio.gather(*commits, return_exceptions=True)
+            winners = [result for result in results if isinstance(result, int)]
+            assert len(winners) == 1
+            assert sum(isinstance(result, ConflictError) for result in results) == 19
+
+    asyncio.run(run())
+
+
+def test_a_watch_has_every_transaction_in_order_without_a_gap(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    async def run() -> None:
+        async with open_store(kind, tmp_path, request) as (store, _):
+            start = await store.revision()
+            await store.commit(put(a="1"))
+            async with aclosing(store.watch(start)) as changes:  # type: ignore[type-var]
+                before = await take(changes, 1)
+                assert [(c.key, c.value) for c in before[0].changes] == [("a", b"1")]
+                revisions = [await store.commit(put(a=str(n), b="x")) for n in range(30)]
+                await store.commit(Transaction(deletes=frozenset("b")))
+                later = await take(changes, 31)
+                assert [c.revision for c in later[:30]] == revisions
+                assert {c.key: c.value for c in later[29].changes} == {"a": b"29", "b": b"x"}
+                assert [(c.key, c.value) for c in later[30].changes] == [("b", None)]
+            # Another one begins in the middle.
+            async with aclosing(store.watch(revisions[10])) as changes:  # type: ignore[type-var]
+                assert [c.revision for c in await take(changes, 19)] == revisions[11:]
+
+    asyncio.run(run())
+
+
+def test_contents_are_kept_and_are_no_change(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    async def run() -> None:
+        async with open_store(kind, tmp_path, request) as (store, _):
+            start = await store.revision()
+            large = bytes(range(256)) * 4096  # 1 MiB
+            await store.put_content("d1", large)
+            await store.put_content("d1", large)
+            assert await store.get_content("d1") == large
+            assert await store.get_content("d2") is None
+            await store.commit(put(a="1"))
+            async with aclosing(store.watch(start)) as changes:  # type: ignore[type-var]
+                assert [c.key for c in (await take(changes, 1))[0].changes] == ["a"]
+            assert [*await store.read("")] == ["a"]
+
+    asyncio.run(run())
+
+
+def test_presence_is_seen_by_all_and_ends_with_its_registry(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    async def run() -> None:
+        async with open_store(kind, tmp_path, request) as (_, presence):
+            await presence.put({"a": b"1", "b": b"2"})
+            async with aclosing(presence.watch()) as entries, asyncio.timeout(30):  # type: ignore[type-var]
+                assert dict(await anext(entries)) == {"a": b"1", "b": b"2"}
+                await presence.put({"a": None, "c": b"3"})
+                seen: dict[str, bytes | None] = {}
+                while len(seen) < 2:
+                    seen |= await anext(entries)
+                assert seen == {"a": None, "c": b"3"}
+            assert dict(await presence.read()) == {"b": b"2", "c": b"3"}
+            await presence.put({f"n{number}": b"x" for number in range(250)})
+            assert len(await presence.read()) == 252
+
+    asyncio.run(run())
+
+
+def test_a_watch_of_what_is_not_kept_says_so(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = SqliteStore(tmp_path / "r.sqlite", history=100)
+        await store.open()
+        for number in range(300):
+            await store.commit(put(a=str(number)))
+        async with aclosing(store.watch(10)) as changes:  # type: ignore[type-var]
+            with pytest.raises(StoreCompactedError) as raised:
+                await anext(changes)
+        assert raised.value.oldest == 201
+        async with aclosing(store.watch(200)) as changes:  # type: ignore[type-var]
+            assert (await take(changes, 100))[-1].revision == 300
+        # A revision of the future is one of a store that was restored from a backup since.
+        async with aclosing(store.watch(301)) as changes:  # type: ignore[type-var]
+            with pytest.raises(StoreCompactedError):
+                await anext(changes)
+        await store.close()
+
+    asyncio.run(run())
