@@ -20,7 +20,13 @@ from pathlib import Path
 from asectl import logs, options, process, registry_link, systemd
 from asectl.main import EXIT_CONFIG, Failure
 from asectl.registry_flags import SERVER_OPTIONS, add_registry_argument
-from asectl.registry_link import RegistryLink
+from asectl.registry_link import (
+    HUB_PROTOCOL,
+    HUB_SERVICE,
+    INNER_HUB_PROTOCOL,
+    RegistryLink,
+    reachable_address,
+)
 from config.options import Config
 from gateway.access.exposure import describe_exposure
 from gateway.access.proxies import TrustedProxies
@@ -75,9 +81,19 @@ def run(args: argparse.Namespace) -> int:
     from gateway.usage.store import UsageStoreError
 
     link = registry_link.prepare(
-        args, "gateway", lambda config: config.gateway.port, takes_schemas=True
+        args,
+        "gateway",
+        lambda config: config.gateway.port,
+        registry_link.check_generation,
+        takes_schemas=True,
     )
     config, base = options.load_config(args)
+    if link is not None and not config.lb.hub:
+        # Hubs in processes of their own; the hub inside another gateway is not for us.
+        hubs = [p for p in link.discover(HUB_SERVICE) if p.protocol == HUB_PROTOCOL]
+        if hubs:
+            setattr(args, "lb.hub", ",".join(hub.address for hub in hubs))
+            config, base = options.load_config(args)
     _check_options(config, base)
     log = logs.setup(config.log_level, config.log_format)
     level = logging.getLogger("ase.access").getEffectiveLevel()
@@ -235,13 +251,28 @@ async def _serve_in_process(
             logging.getLogger("ase").info("open to", extra=describe_exposure(config))
         if link is not None:
             tasks.append(link.follow(requests))
+            tasks.extend(_register(link, config, sockets))
 
     tasks: list[asyncio.Task[None]] = []
     try:
         await server.run(config, base, sockets, lifecycle, on_ready, write_line, sources)
     finally:
-        for task in tasks:
-            task.cancel()
+        if link is not None and tasks:
+            await link.leave(tasks)
+
+
+def _register(
+    link: RegistryLink, config: Config, sockets: ListeningSockets
+) -> list["asyncio.Task[None]"]:
+    """Register the gateway, and the hub inside it, for loaders."""
+    options = config.gateway
+    port = sockets.public.getsockname()[1]
+    scheme = "https" if options.tls_cert else "http"
+    tasks = [link.register(link.version.service, reachable_address(options.host, port), scheme)]
+    if sockets.lb is not None:
+        address = reachable_address(config.lb.host, sockets.lb.getsockname()[1])
+        tasks.append(link.register(HUB_SERVICE, address, INNER_HUB_PROTOCOL))
+    return tasks
 
 
 async def _serve_with_workers(

@@ -9,8 +9,10 @@ import time
 from random import SystemRandom
 from typing import TYPE_CHECKING
 
-from asectl import logs, options, process
+from asectl import logs, options, process, registry_link
 from asectl.main import EXIT_CONFIG, Failure
+from asectl.registry_flags import SERVER_OPTIONS, add_registry_argument
+from asectl.registry_link import HUB_PROTOCOL, HUB_SERVICE, RegistryLink, reachable_address
 from asectl.systemd import notify
 from config.options import Config
 from lb.credentials import ServerCertificate, server_certificate
@@ -35,12 +37,22 @@ _logger = logging.getLogger("ase.lb")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
-    options.add_config_arguments(parser, ("lb",), exclude=_GATEWAY_ONLY_OPTIONS)
+    options.add_config_arguments(
+        parser, ("lb", "registry"), exclude=(*_GATEWAY_ONLY_OPTIONS, *SERVER_OPTIONS)
+    )
+    add_registry_argument(parser)
     parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the hub until it is stopped. Raises Failure (exit code 3) if the config is invalid."""
+    link = registry_link.prepare(
+        args,
+        HUB_SERVICE,
+        lambda config: config.lb.port,
+        registry_link.check_generation,
+        takes_schemas=False,
+    )
     config, base = options.load_config(args)
     try:
         own_ports = {config.lb.port, config.lb.admin_port} - {0}
@@ -51,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     logs.setup(config.log_level, config.log_format)
 
     async def main(stop: "asyncio.Future[bool]") -> None:
-        await _serve(config, admission_policy, certificate, stop)
+        await _serve(config, admission_policy, certificate, stop, link)
 
     return process.serve(main, until_stdin_closes=args.until_stdin_closes, trim_heap=True)
 
@@ -61,6 +73,7 @@ async def _serve(
     admission_policy: AdmissionPolicy,
     certificate: ServerCertificate | None,
     stop: "asyncio.Future[bool]",
+    link: RegistryLink | None,
 ) -> None:
     from prometheus_client import CollectorRegistry
 
@@ -94,9 +107,15 @@ async def _serve(
     }
     _logger.info("listening", extra=fields)
     notify(os.environ, "READY=1")
+    tasks = []
+    if link is not None:
+        address = reachable_address(config.lb.host, port)
+        tasks = [link.follow_until_restart(), link.register(HUB_SERVICE, address, HUB_PROTOCOL)]
     try:
         await stop
     finally:
+        if link is not None:
+            await link.leave(tasks)
         hub_task.cancel()
         admin_http_server.request_exit()
         await server.stop(0)

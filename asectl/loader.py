@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asectl import logs, process
+from asectl.loader_registration import LoaderRegistration, add_loader_registry_arguments
 from asectl.main import EXIT_CONFIG, EXIT_FAILED, EXIT_USAGE, Failure
 from asectl.options import refuse_secret
 from asectl.systemd import notify
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from aseloader.run import LoaderOptions
     from aseloader.wrapper import Wrapper
 
+_DEFAULT_HUB = "127.0.0.1:8220"
 _TOKEN_VARIABLE = "ASE_LB_TOKEN"  # noqa: S105 (the name of an environment variable)
 
 
@@ -47,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what gateways dial where it differs: in containers, behind NAT (port 0: our own)",
     )
     _add_hub_arguments(parser)
+    add_loader_registry_arguments(parser)
     parser.add_argument(
         "--processes",
         type=_positive_int,
@@ -118,9 +121,8 @@ def _add_hub_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags for the hubs that the loader reports to."""
     parser.add_argument(
         "--lb",
-        default="127.0.0.1:8220",
         metavar="HOST:PORT,...",
-        help="the hubs to report to (%(default)s)",
+        help=f"the hubs to report to (those of the registry, else {_DEFAULT_HUB})",
     )
     parser.add_argument(
         "--lb-token-file",
@@ -156,28 +158,45 @@ def run(args: argparse.Namespace) -> int:
     if args.process_index is not None:
         continue_process_metrics(args.process_index)
     flush = logs.setup(args.log_level, args.log_format, SidFilter()).finish
-    options = _loader_options(args, status)
     try:
         wrapper_class = _load_plugin(args) if args.plugin else load(args.wrapper)
+        registration = LoaderRegistration.prepare(args, wrapper_class.service)
+        if args.lb is None:
+            args.lb = (registration.hubs() if registration is not None else "") or _DEFAULT_HUB
+        options = _loader_options(args, status, registration)
+        tasks: list[asyncio.Task[None]] = []
 
         def on_ready(addr: str) -> None:
             if status is not None:  # a process of a loader, which says it itself
                 status.write(0.0, 0.0)
                 return
             fields = {"service": wrapper_class.service, "addr": addr, "lb": args.lb}
+            if registration is not None:
+                tasks.extend(registration.start(addr))
+                fields |= registration.urls()
             logging.getLogger("ase.loader").info("listening", extra=fields)
             notify(os.environ, "READY=1")
 
         async def main(stop: "asyncio.Future[bool]") -> None:
-            if not await loader.run(wrapper_class, options, on_ready, stop):
-                _exit_leaving_threads(flush)
+            if registration is not None:
+                stop.add_done_callback(lambda _: registration.leave())
+            try:
+                if not await loader.run(wrapper_class, options, on_ready, stop):
+                    _exit_leaving_threads(flush)
+            finally:
+                for task in tasks:
+                    task.cancel()
 
         return process.serve(main, until_stdin_closes=args.until_stdin_closes)
     except (LoadError, DeclarationError) as error:
         raise Failure(str(error)) from None
 
 
-def _loader_options(args: argparse.Namespace, status: "StatusWriter | None") -> "LoaderOptions":
+def _loader_options(
+    args: argparse.Namespace,
+    status: "StatusWriter | None",
+    registration: LoaderRegistration | None,
+) -> "LoaderOptions":
     from aseloader.run import LoaderOptions
     from lb.credentials import HubCredentials
 
@@ -194,7 +213,7 @@ def _loader_options(args: argparse.Namespace, status: "StatusWriter | None") -> 
         drain=args.drain,
         max_message=args.max_message,
         metrics_port=args.metrics_port,
-        config=_read_config(args),
+        config=(registration.config() if registration is not None else {}) | _read_config(args),
         processes=args.processes,
         source=_wrapper_source(args),
         shared_inputs=args.shared_inputs,

@@ -7,23 +7,38 @@ import logging
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import SystemRandom
+from typing import TYPE_CHECKING
 
 from asectl import options
 from asectl.main import EXIT_CONFIG, EXIT_UNREACHABLE, Failure
 from config.options import Config, RegistryOptions
 from config.source import ConfigError
-from gateway.services import schema_folder
-from gateway.services.reload_requests import ReloadOutcome, ReloadRequests
 from registry.client.connection import RegistryServers
 from registry.client.mirror import Mirror
+from registry.client.provider import ProviderRegistration, discover
 from registry.client.subscriber import Apply, ApplyResult, RegistrySubscriber
 from registry.feedback import Outcome
 from registry.generation import Subscription
 from registry.names import ANY, ServiceVersion, VersionPattern
+from rpc.addresses import is_loopback, join_host_port
+from schemas.wire import DiscoveredProvider
+
+if TYPE_CHECKING:
+    from gateway.services.reload_requests import ReloadOutcome, ReloadRequests
 
 _logger = logging.getLogger("ase.registry")
+
+# How hubs are registered: one in a process of its own, and one inside a gateway.
+HUB_SERVICE, HUB_PROTOCOL, INNER_HUB_PROTOCOL = "lb", "ase-hub", "ase-inner-hub"
+_DISCOVER_TIMEOUT_S = 3.0
+_LEAVE_TIMEOUT_S = 1.0
+
+
+# Says whether a process could start with the files that are in use.
+Check = Callable[[argparse.Namespace], ApplyResult]
 
 
 class RegistryLink:
@@ -41,14 +56,17 @@ class RegistryLink:
         service: str,
         address: str,
         suffix: str,
+        check: Check,
         *,
         takes_schemas: bool,
     ) -> None:
         """Create it; `own` are the options of this host, with paths relative to `base`.
 
         `address` is where the process listens; `suffix` tells processes of one address apart.
+        `check` says whether the process could start with the files that are in use.
         """
         self._args = args
+        self._check = check
         self._options = own
         self.mirror = Mirror(options.registry_cache(own, base))
         self.version = ServiceVersion(own.project, own.group, own.service or service, own.version)
@@ -60,8 +78,43 @@ class RegistryLink:
             labels["region"] = own.region
         instance = (own.instance or address) + suffix
         self._subscription = Subscription(instance, address, labels, tuple(patterns))
+        self._registrations: list[ProviderRegistration] = []
         ca = str(base / own.ca) if own.ca else ""
         self._servers = RegistryServers(tuple(own.servers.split(",")), own.token, ca)
+
+    def register(self, service: str, address: str, protocol: str) -> "asyncio.Task[None]":
+        """Be a provider of a service of our group, until the task is cancelled: `leave` first."""
+        name = replace(self.version, service=service)
+        registration = ProviderRegistration(
+            self._servers, name, address, protocol, self._subscription.labels
+        )
+        self._registrations.append(registration)
+        return asyncio.create_task(registration.run())
+
+    async def leave(self, tasks: list["asyncio.Task[None]"]) -> None:
+        """Deregister, and end the tasks of `register` and `follow`."""
+        self.start_leaving()
+        await asyncio.wait(tasks, timeout=_LEAVE_TIMEOUT_S)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def start_leaving(self) -> None:
+        """Deregister; the tasks of `register` end soon."""
+        for registration in self._registrations:
+            registration.leave()
+
+    def discover(self, service: str) -> list[DiscoveredProvider]:
+        """Return the online providers of a service of our group, none if no registry answers."""
+        return asyncio.run(self._discover(service))
+
+    async def _discover(self, service: str) -> list[DiscoveredProvider]:
+        pattern = f"{self.version.project}/{self.version.group}/{service}/*"
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DISCOVER_TIMEOUT_S):
+                async for update in discover(self._servers, pattern):
+                    return [p for p in update.providers if p.state == "online"]
+        return []
 
     def fetch(self) -> None:
         """Take the generation of now, or go on with the last one if no registry answers.
@@ -71,11 +124,22 @@ class RegistryLink:
         """
         asyncio.run(self._fetch())
 
-    def follow(self, requests: ReloadRequests) -> "asyncio.Task[None]":
+    def follow(self, requests: "ReloadRequests") -> "asyncio.Task[None]":
         """Follow the registries from now on; each generation is a reload of `requests`."""
 
         async def apply(_: Path) -> ApplyResult:
             return _as_result(await requests.reload())
+
+        return asyncio.create_task(self._follow(apply))
+
+    def follow_until_restart(self) -> "asyncio.Task[None]":
+        """Follow the registries; what changes is checked, and takes effect at the next start."""
+
+        async def apply(_: Path) -> ApplyResult:
+            result = await asyncio.to_thread(self._check, self._args)
+            if result.outcome is Outcome.APPLIED:
+                return ApplyResult(Outcome.APPLIED, "at the next start")
+            return result
 
         return asyncio.create_task(self._follow(apply))
 
@@ -92,7 +156,7 @@ class RegistryLink:
         subscriber = self._subscriber()
 
         async def apply(_: Path) -> ApplyResult:
-            return await asyncio.to_thread(check_generation, self._args)
+            return await asyncio.to_thread(self._check, self._args)
 
         subscriber.start_applying(apply)
         task = asyncio.create_task(subscriber.run())
@@ -127,8 +191,18 @@ class RegistryLink:
         )
 
 
+def reachable_address(host: str, port: int) -> str:
+    """Return the address by which other hosts reach a port that listens on `host`."""
+    if host in ("0.0.0.0", "::"):
+        return join_host_port(socket.gethostname(), port)
+    return join_host_port("127.0.0.1" if is_loopback(host) and ":" not in host else host, port)
+
+
 def check_generation(args: argparse.Namespace) -> ApplyResult:
     """Return whether a process could start with the files in use."""
+    # A loader is installed without what gateways need, and has no schemas to check.
+    from gateway.services import schema_folder
+
     try:
         config, base, _ = options.resolve_config(args)
         if config.schemas:
@@ -140,7 +214,7 @@ def check_generation(args: argparse.Namespace) -> ApplyResult:
     return ApplyResult(Outcome.APPLIED)
 
 
-def _as_result(outcome: ReloadOutcome) -> ApplyResult:
+def _as_result(outcome: "ReloadOutcome") -> ApplyResult:
     if outcome.outcome == "refused":
         return ApplyResult(Outcome.REFUSED, outcome.reason)
     names = ", ".join(outcome.restart_required)
@@ -151,6 +225,7 @@ def prepare(
     args: argparse.Namespace,
     service: str,
     get_port: Callable[[Config], int],
+    check: Check,
     *,
     takes_schemas: bool,
 ) -> RegistryLink | None:
@@ -167,7 +242,7 @@ def prepare(
     is_shared = not port or getattr(args, "worker", False)
     suffix = f"#{os.getpid()}" if is_shared else ""
     link = RegistryLink(
-        args, config.registry, base, service, address, suffix, takes_schemas=takes_schemas
+        args, config.registry, base, service, address, suffix, check, takes_schemas=takes_schemas
     )
     link.fetch()
     return link

@@ -48,7 +48,7 @@ _STATUSES: Final = {
     Refusal.UNAVAILABLE: 503,
 }
 _MAX_JSON_BYTES: Final = 64 * 1024
-_MAX_WAIT_S: Final = 60.0
+_MIN_WAIT_S, _MAX_WAIT_S = 0.5, 60.0
 _MAX_AUDIT: Final = 1000
 _STATUS_INTERVAL_S: Final = 0.02
 _KEEP_ALIVE_S: Final = 15.0
@@ -237,6 +237,7 @@ class RegistryApi:
         if "text/event-stream" in request.headers.get("accept", ""):
             return StreamingResponse(_events(changes), media_type="text/event-stream")
         wait = min(_number(request.query_params.get("wait", "30"), "wait"), _MAX_WAIT_S)
+        wait = max(wait, _MIN_WAIT_S)  # what is there already is read within it
         rows = []
         try:
             async with asyncio.timeout(wait):

@@ -104,6 +104,11 @@ class RegistryProcess:
         backup = self._make_backup if isinstance(store, SqliteStore) else None
         self._api = RegistryApi(self._registry, self._present, authorizer, find_breaks, backup)
 
+    @property
+    def revision(self) -> int:
+        """The revision of the records."""
+        return self._registry.state.revision
+
     async def load(self) -> None:
         """Read all records. Raises StoreError."""
         await self._registry.load()
