@@ -96,6 +96,8 @@ def run(args: argparse.Namespace) -> int:
             config, base = options.load_config(args)
     _check_options(config, base)
     log = logs.setup(config.log_level, config.log_format)
+    if link is not None:
+        link.log_fetch()
     level = logging.getLogger("ase.access").getEffectiveLevel()
     write_line = log.put if level <= logging.INFO else _discard_line
 

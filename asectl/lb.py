@@ -61,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
     except (ValueError, OSError) as error:
         raise Failure(f"lb: {error}", EXIT_CONFIG) from None
     logs.setup(config.log_level, config.log_format)
+    if link is not None:
+        link.log_fetch()
 
     async def main(stop: "asyncio.Future[bool]") -> None:
         await _serve(config, admission_policy, certificate, stop, link)

@@ -37,6 +37,17 @@ _DISCOVER_TIMEOUT_S = 3.0
 _LEAVE_TIMEOUT_S = 1.0
 
 
+class _RecordList(logging.Handler):
+    """Keeps records for later."""
+
+    def __init__(self, records: list[logging.LogRecord]) -> None:
+        super().__init__(logging.INFO)
+        self._records = records
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._records.append(record)
+
+
 # Says whether a process could start with the files that are in use.
 Check = Callable[[argparse.Namespace], ApplyResult]
 
@@ -78,6 +89,7 @@ class RegistryLink:
             labels["region"] = own.region
         instance = (own.instance or address) + suffix
         self._subscription = Subscription(instance, address, labels, tuple(patterns))
+        self._records: list[logging.LogRecord] = []
         self._registrations: list[ProviderRegistration] = []
         ca = str(base / own.ca) if own.ca else ""
         self._servers = RegistryServers(tuple(own.servers.split(",")), own.token, ca)
@@ -116,13 +128,26 @@ class RegistryLink:
                     return [p for p in update.providers if p.state == "online"]
         return []
 
+    def log_fetch(self) -> None:
+        """Log what `fetch` had to say, now that the process knows how it logs."""
+        for record in self._records:
+            _logger.handle(record)
+        self._records.clear()
+
     def fetch(self) -> None:
         """Take the generation of now, or go on with the last one if no registry answers.
 
         A generation that the process could not start with is refused, and the one before is used.
         Raises Failure (exit code 4) if there is none at all.
         """
-        asyncio.run(self._fetch())
+        handler = _RecordList(self._records)
+        _logger.addHandler(handler)
+        _logger.propagate = False
+        try:
+            asyncio.run(self._fetch())
+        finally:
+            _logger.propagate = True
+            _logger.removeHandler(handler)
 
     def follow(self, requests: "ReloadRequests") -> "asyncio.Task[None]":
         """Follow the registries from now on; each generation is a reload of `requests`."""
@@ -165,9 +190,10 @@ class RegistryLink:
                 await subscriber.has_answered.wait()
         except TimeoutError:
             if self.mirror.read() is None:
+                reason = f" ({subscriber.last_problem})" if subscriber.last_problem else ""
                 raise Failure(
                     f"registry.servers: none of {self._options.servers} has answered in "
-                    f"{self._options.wait:g} s, and there is no earlier configuration in "
+                    f"{self._options.wait:g} s{reason}, and there is no earlier configuration in "
                     f"{self.mirror.current.parent}; see that asectl registry runs there",
                     EXIT_UNREACHABLE,
                 ) from None
@@ -239,7 +265,7 @@ def prepare(
     port = get_port(config)
     address = f"{socket.gethostname()}:{port}" if port else socket.gethostname()
     # Workers share an address, and so do processes that let the system choose their port.
-    is_shared = not port or getattr(args, "worker", False)
+    is_shared = (not port and not config.registry.instance) or getattr(args, "worker", False)
     suffix = f"#{os.getpid()}" if is_shared else ""
     link = RegistryLink(
         args, config.registry, base, service, address, suffix, check, takes_schemas=takes_schemas

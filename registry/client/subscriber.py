@@ -56,6 +56,7 @@ class RegistrySubscriber:
     is taken where several have come meanwhile.
 
     `has_answered` is set when a generation was taken or refused; `last_result` says which.
+    `last_problem` is why the last connection ended.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class RegistrySubscriber:
         self.is_connected = False
         self.has_answered = asyncio.Event()
         self.last_result = ApplyResult(Outcome.WAITING)
+        self.last_problem = ""
         self._servers = servers
         self._subscription = subscription
         self._own = own
@@ -104,6 +106,7 @@ class RegistrySubscriber:
                 reason = "it ended the stream"
             except (RpcError, DecodeError, OSError) as error:
                 reason = str(error)
+            self.last_problem = reason
             if not is_loss_logged:
                 fields = {"registry": address, "reason": reason}
                 _logger.warning("registry lost; the last state stays", extra=fields)
