@@ -35,6 +35,7 @@ _NEEDS_LEADER: Final = (("hasleader", "true"),)
 _CALL_TIMEOUT_S: Final = 2.0
 _ATTEMPTS: Final = 2  # of a call at each member
 _RETRY_DELAY_S: Final = 0.1
+_CHECK_INTERVAL_S: Final = 1.0
 _PAGE: Final = 500
 _MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 # Statuses with which another member, or the same one later, may do it.
@@ -69,13 +70,15 @@ class EtcdCluster:
                 if error.status not in _TRANSIENT:
                     break
                 may_have_run = may_have_run or error.may_have_run
-                self.try_next()
+                await self._give_up(channel)
                 await asyncio.sleep(_RETRY_DELAY_S)
             else:
                 return response, may_have_run
         members = ",".join(self._members)
         cure = "see that a majority of its members runs (etcdctl endpoint health --cluster)"
-        raise StoreError(f"etcd {members}: {reason}; {cure}")
+        # An answer that was lost says nothing of whether the change was made.
+        doubt = "; it may have been done nevertheless: look before you try again"
+        raise StoreError(f"etcd {members}: {reason}; {cure}{doubt if may_have_run else ''}")
 
     def channel(self) -> Channel:
         """Return a channel to the member that answered last."""
@@ -89,6 +92,28 @@ class EtcdCluster:
     def try_next(self) -> None:
         """Prefer the next member."""
         self._preferred += 1
+
+    async def _give_up(self, channel: Channel) -> None:
+        """Close the channel to a member that does not answer: what watches there goes elsewhere."""
+        self._channels = {m: c for m, c in self._channels.items() if c is not channel}
+        self.try_next()
+        await channel.close()
+
+    async def _check(self, channel: Channel, key: bytes) -> None:
+        """Give a channel up when its member does not answer any more.
+
+        A member that stands still, or is cut off, says nothing of it on a watch.
+        """
+        request = wire.EtcdRange(key=key, limit=1).SerializeToString()
+        while True:
+            await asyncio.sleep(_CHECK_INTERVAL_S)
+            try:
+                await channel.unary(
+                    _KV + "Range", request, timeout=_CALL_TIMEOUT_S, metadata=_NEEDS_LEADER
+                )
+            except RpcError:
+                await self._give_up(channel)
+                return
 
     async def read(self, prefix: str, after: str, limit: int) -> tuple[dict[str, Entry], int]:
         """Return the entries whose key begins with `prefix`, and the revision they are of."""
@@ -118,7 +143,9 @@ class EtcdCluster:
             key=prefix.encode(), range_end=_end(prefix), start_revision=after + 1
         )
         request = wire.EtcdWatch(create_request=create).SerializeToString()
-        stream = self.channel().stream(_WATCH, metadata=_NEEDS_LEADER)
+        channel = self.channel()
+        check = asyncio.ensure_future(self._check(channel, prefix.encode()))
+        stream = channel.stream(_WATCH, metadata=_NEEDS_LEADER)
         try:
             async for data in stream_responses(stream, _requests(request)):
                 reply = wire.EtcdWatchReply.FromString(data)
@@ -130,6 +157,8 @@ class EtcdCluster:
         except RpcError as error:
             self.try_next()
             raise StoreError(f"etcd: watch lost: {error}") from error
+        finally:
+            check.cancel()
         self.try_next()
         raise StoreError("etcd: the member has ended a watch")
 
