@@ -29,6 +29,7 @@ from bench import (
 from bench.arms import ARMS
 from bench.lb import charts, faults, micro, real, sim
 from bench.machine import describe_machine
+from bench.registry import crash, fanout
 from bench.serve import run as serve_run
 from bench.serve.cases import CASES
 from bench.serve.environments import PACKAGES
@@ -267,6 +268,30 @@ def _format_worst(result: dict[str, Any]) -> str:
     return worst.format_table(result)
 
 
+def _configure_registry(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--subscribers", type=int, default=200, help="how many (200)")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each arm (5)")
+    parser.add_argument("--changes", type=int, default=20, help="in a turn (20)")
+    parser.add_argument("--kills", type=int, default=0, help="kill it instead, so many times")
+    parser.add_argument(
+        "--store", default="sqlite", choices=("sqlite", "etcd"), help="with --kills"
+    )
+    parser.add_argument(
+        "--without-fsync", action="store_true", help="with --kills: the check has to fail"
+    )
+    _add_common_options(
+        parser,
+        lambda args: (
+            crash.run(args.kills, args.store, syncs=not args.without_fsync)
+            if args.kills
+            else fanout.run(args.subscribers, args.rounds, args.changes)
+        ),
+        lambda result: (
+            crash.format_table(result) if "kills" in result else fanout.format_table(result)
+        ),
+    )
+
+
 def _configure_lb(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(required=True)
     _configure_lb_sim(
@@ -358,6 +383,7 @@ _COMMANDS: Sequence[tuple[str, str, Callable[[argparse.ArgumentParser], None]]] 
     ("stream", "frames by WebSocket, beside servers that echo", _configure_stream),
     ("reload", "requests lost while schemas change under load", _configure_reload),
     ("worst", "the dearest body that a schema lets in", _configure_worst),
+    ("registry", "releases to 200 subscribers, beside etcd; or killed", _configure_registry),
     ("lb", "load balancing: the simulator, real processes, a pick", _configure_lb),
 )
 

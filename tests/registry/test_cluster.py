@@ -9,17 +9,17 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.registry.etcd import EtcdMember, etcd_cluster
+from bench.registry.etcd_server import EtcdServer, start_etcd
 from tests.registry.running import OWN, RunningRegistry, RunningSubscriber, running_registry
 
 
 @pytest.fixture(scope="module")
-def members(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[EtcdMember]]:
-    with etcd_cluster(tmp_path_factory.mktemp("etcd"), 3) as running:
+def members(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[EtcdServer]]:
+    with start_etcd(tmp_path_factory.mktemp("etcd"), 3) as running:
         yield running
 
 
-def options(members: list[EtcdMember], prefix: str) -> dict[str, Any]:
+def options(members: list[EtcdServer], prefix: str) -> dict[str, Any]:
     return {
         "etcd": ",".join(member.address for member in members),
         "etcd_prefix": f"/{prefix}/",
@@ -55,7 +55,7 @@ async def wait_outcomes(registry: RunningRegistry, expected: dict[str, tuple[int
             await asyncio.sleep(0.02)
 
 
-def test_registries_of_a_cluster_are_one(members: list[EtcdMember], tmp_path: Path) -> None:
+def test_registries_of_a_cluster_are_one(members: list[EtcdServer], tmp_path: Path) -> None:
     async def run() -> None:
         etcd = options(members, "one")
         async with (
@@ -83,7 +83,7 @@ def test_registries_of_a_cluster_are_one(members: list[EtcdMember], tmp_path: Pa
 
 
 def test_a_subscriber_moves_to_the_other_registry(
-    members: list[EtcdMember], tmp_path: Path
+    members: list[EtcdServer], tmp_path: Path
 ) -> None:
     async def run() -> None:
         etcd = options(members, "two")
@@ -103,7 +103,7 @@ def test_a_subscriber_moves_to_the_other_registry(
 
 
 def test_a_member_that_dies_stops_nothing_and_a_minority_writes_nothing(
-    members: list[EtcdMember], tmp_path: Path
+    members: list[EtcdServer], tmp_path: Path
 ) -> None:
     async def run() -> None:
         async with running_registry(tmp_path, **options(members, "three")) as registry:
@@ -128,7 +128,7 @@ def test_a_member_that_dies_stops_nothing_and_a_minority_writes_nothing(
     asyncio.run(run())
 
 
-def test_a_leader_that_stands_still_is_replaced(members: list[EtcdMember], tmp_path: Path) -> None:
+def test_a_leader_that_stands_still_is_replaced(members: list[EtcdServer], tmp_path: Path) -> None:
     async def run() -> None:
         async with running_registry(tmp_path, **options(members, "four")) as registry:
             await release_when_possible(registry, "1")
@@ -149,7 +149,7 @@ def test_a_leader_that_stands_still_is_replaced(members: list[EtcdMember], tmp_p
 
 
 def test_a_registry_that_dies_is_forgotten_with_its_instances(
-    members: list[EtcdMember], tmp_path: Path
+    members: list[EtcdServer], tmp_path: Path
 ) -> None:
     """Its lease ends: nobody has to clean up after it."""
 

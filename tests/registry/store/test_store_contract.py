@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.registry.etcd_server import start_etcd
 from registry.store.etcd import EtcdPresence, EtcdStore
 from registry.store.interfaces import (
     ChangeSet,
@@ -19,14 +20,13 @@ from registry.store.interfaces import (
 )
 from registry.store.memory_presence import MemoryPresence
 from registry.store.sqlite import SqliteStore
-from tests.registry.etcd import etcd_cluster
 
 _PREFIXES = itertools.count()
 
 
 @pytest.fixture(scope="module")
 def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with etcd_cluster(tmp_path_factory.mktemp("etcd")) as members:
+    with start_etcd(tmp_path_factory.mktemp("etcd")) as members:
         yield members[0].address
 
 

@@ -1,16 +1,13 @@
-"""Real etcd members for tests: one, or a cluster of three."""
+"""Real etcd members, for benches and tests: one, or a cluster of three."""
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 _TIMEOUT_S = 60.0
 
@@ -24,7 +21,7 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-class EtcdMember:
+class EtcdServer:
     """One member; it can be killed and started again with what is on its disk."""
 
     def __init__(self, name: str, folder: Path, client: int, peer: int, cluster: str) -> None:
@@ -42,6 +39,11 @@ class EtcdMember:
         ]  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._running().pid
+
     def start(self) -> None:
         """Start the process."""
         log = (self._folder / f"{self._name}.log").open("ab")
@@ -53,12 +55,12 @@ class EtcdMember:
 
     def signal(self, number: int) -> None:
         """Send a signal: SIGKILL ends it, SIGSTOP has it stand still."""
-        assert self._process is not None
-        self._process.send_signal(number)
+        process = self._running()
+        process.send_signal(number)
         if number == signal.SIGKILL:
-            self._process.wait(_TIMEOUT_S)
+            process.wait(_TIMEOUT_S)
 
-    def stop(self) -> None:
+    def kill(self) -> None:
         """Kill the process, if it runs."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGCONT)
@@ -68,9 +70,15 @@ class EtcdMember:
         """Wait until it serves: it has a leader."""
         deadline = time.monotonic() + _TIMEOUT_S
         while not self._is_healthy():
-            log = self._folder / f"{self._name}.log"
-            assert time.monotonic() < deadline, log.read_text()
+            if time.monotonic() > deadline:
+                log = self._folder / f"{self._name}.log"
+                raise RuntimeError(f"etcd is not ready: {log.read_text()}")
             time.sleep(0.05)
+
+    def _running(self) -> "subprocess.Popen[bytes]":
+        if self._process is None:
+            raise RuntimeError("it was not started")
+        return self._process
 
     def _is_healthy(self) -> bool:
         host, _, port = self.address.partition(":")
@@ -84,17 +92,15 @@ class EtcdMember:
 
 
 @contextlib.contextmanager
-def etcd_cluster(folder: Path, size: int = 1) -> Iterator[list[EtcdMember]]:
-    """Run members until the end; skip the test where etcd is not installed."""
-    if shutil.which("etcd") is None:
-        pytest.skip("etcd is not installed (Debian: etcd-server)")
+def start_etcd(folder: Path, size: int = 1) -> Iterator[list[EtcdServer]]:
+    """Run members until the end. Raises FileNotFoundError where etcd is not installed."""
     ports = free_ports(2 * size)
     names = [f"m{number}" for number in range(size)]
     cluster = ",".join(
         f"{name}=http://127.0.0.1:{peer}" for name, peer in zip(names, ports[size:], strict=True)
     )
     members = [
-        EtcdMember(name, folder, client, peer, cluster)
+        EtcdServer(name, folder, client, peer, cluster)
         for name, client, peer in zip(names, ports[:size], ports[size:], strict=True)
     ]
     try:
@@ -105,4 +111,4 @@ def etcd_cluster(folder: Path, size: int = 1) -> Iterator[list[EtcdMember]]:
         yield members
     finally:
         for member in members:
-            member.stop()
+            member.kill()

@@ -1,0 +1,1 @@
+"""The registry under load, and killed while it writes."""
