@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     link = registry_link.prepare(
         args,
         "gateway",
-        lambda config: config.gateway.port,
+        lambda config: (config.gateway.host, config.gateway.port),
         registry_link.check_generation,
         takes_schemas=True,
     )

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     link = registry_link.prepare(
         args,
         HUB_SERVICE,
-        lambda config: config.lb.port,
+        lambda config: (config.lb.host, config.lb.port),
         registry_link.check_generation,
         takes_schemas=False,
     )

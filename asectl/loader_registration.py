@@ -46,7 +46,7 @@ class LoaderRegistration:
         if not named and not args.config:
             return None
         link = registry_link.prepare(
-            args, service, lambda _: args.port, _check_files, takes_schemas=False
+            args, service, lambda _: (args.host, args.port), _check_files, takes_schemas=False
         )
         return cls(link, service) if link is not None else None
 

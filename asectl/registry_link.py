@@ -66,14 +66,13 @@ class RegistryLink:
         base: Path,
         service: str,
         address: str,
-        suffix: str,
         check: Check,
         *,
         takes_schemas: bool,
     ) -> None:
         """Create it; `own` are the options of this host, with paths relative to `base`.
 
-        `address` is where the process listens; `suffix` tells processes of one address apart.
+        `own.instance` is its name in the cluster, and `address` where it listens.
         `check` says whether the process could start with the files that are in use.
         """
         self._args = args
@@ -87,8 +86,7 @@ class RegistryLink:
         labels = dict(label.split("=", 1) for label in own.labels)
         if own.region:
             labels["region"] = own.region
-        instance = (own.instance or address) + suffix
-        self._subscription = Subscription(instance, address, labels, tuple(patterns))
+        self._subscription = Subscription(own.instance, address, labels, tuple(patterns))
         self._records: list[logging.LogRecord] = []
         self._registrations: list[ProviderRegistration] = []
         ca = str(base / own.ca) if own.ca else ""
@@ -250,7 +248,7 @@ def _as_result(outcome: "ReloadOutcome") -> ApplyResult:
 def prepare(
     args: argparse.Namespace,
     service: str,
-    get_port: Callable[[Config], int],
+    get_listener: Callable[[Config], tuple[str, int]],
     check: Check,
     *,
     takes_schemas: bool,
@@ -262,13 +260,20 @@ def prepare(
     config, base = options.load_own_config(args)
     if not config.registry.servers:
         return None
-    port = get_port(config)
-    address = f"{socket.gethostname()}:{port}" if port else socket.gethostname()
+    host, port = get_listener(config)
+    address = reachable_address(host, port)
+    name = f"{socket.gethostname()}:{port}" if port else socket.gethostname()
     # Workers share an address, and so do processes that let the system choose their port.
     is_shared = (not port and not config.registry.instance) or getattr(args, "worker", False)
     suffix = f"#{os.getpid()}" if is_shared else ""
     link = RegistryLink(
-        args, config.registry, base, service, address, suffix, check, takes_schemas=takes_schemas
+        args,
+        replace(config.registry, instance=(config.registry.instance or name) + suffix),
+        base,
+        service,
+        address,
+        check,
+        takes_schemas=takes_schemas,
     )
     link.fetch()
     return link

@@ -100,6 +100,7 @@ class RegistryApi:
             ("PUT", f"{version}/providers/{{address}}", self._set_provider),
             ("PUT", "/v1/projects/{project}", self._set_project),
             ("GET", "/v1/consumers", self._list_consumers),
+            ("GET", "/v1/providers", self._list_all_providers),
             ("GET", "/v1/audit", self._audit),
             ("GET", "/v1/watch", self._watch),
             ("POST", "/v1/backup", self._make_backup),
@@ -201,6 +202,16 @@ class RegistryApi:
             if any(actor.may_read(p.project) for p in consumer.subscription.patterns)
         ]
         return JSONResponse({"consumers": consumers})
+
+    async def _list_all_providers(self, request: Request) -> Response:
+        actor, state = self._identify(request), self._registry.state
+        rows = []
+        for provider in sorted(self._present.providers.values(), key=lambda p: str(p.name)):
+            if actor.may_read(provider.name.project):
+                override, _ = state.override(provider.name, provider.address)
+                row = provider.to_json()
+                rows.append({**row, "state": override.state if override else row["state"]})
+        return JSONResponse({"providers": rows})
 
     async def _list_providers(self, request: Request) -> Response:
         name = self._readable_version(request)

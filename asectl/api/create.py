@@ -6,6 +6,8 @@ from pathlib import Path
 
 from asectl.api import sources
 from asectl.main import EXIT_FAILED, Failure
+from asectl.releases.api import RegistryApiClient, add_registry_arguments
+from asectl.releases.push import push_schema, schema_version, wants_push
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-f", "--file", required=True, help="ai_api.yml (kind: ApiSchema), or a Python file"
     )
     parser.add_argument("-o", "--output", default="schemas", help="the folder (%(default)s)")
+    parser.add_argument(
+        "--push",
+        action=argparse.BooleanOptionalAction,
+        help="put it into the registry, as a draft; else you are asked at a terminal",
+    )
+    add_registry_arguments(parser)
     parser.add_argument("--force", action="store_true", help="write over a file that differs")
 
 
@@ -31,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     text = json.dumps(json.loads(contract.schema_document), ensure_ascii=False, indent=2) + "\n"
     if path.exists() and path.read_text(encoding="utf-8") == text:
         print(f"{path} is as it should be")
-        return 0
+        return _offer_push(args, path, service)
     if path.exists() and not args.force:
         message = f"{path} is there and differs: `asectl api diff {path} {args.file}` shows how"
         raise Failure(f"{message}; --force writes over it")
@@ -41,4 +49,13 @@ def run(args: argparse.Namespace) -> int:
     temporary_path.replace(path)
     print(f"{path}: service {service}, digest {contract.digest[:12]}")
     print(f"next: `schemas: {args.output}` in ase.yaml, and `asectl api example {service}`")
+    return _offer_push(args, path, service)
+
+
+def _offer_push(args: argparse.Namespace, path: Path, service: str) -> int:
+    """Put the document into the registry if that is wanted. Raises Failure."""
+    client = RegistryApiClient.from_args(args)
+    name = schema_version(client, Path(args.file), service)
+    if wants_push(args, name, client.url):
+        push_schema(client, name, path)
     return 0

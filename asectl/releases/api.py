@@ -17,7 +17,6 @@ from asectl.releases.profile import RegistryProfile
 from asectl.table import printable
 from registry.names import InvalidNameError, ServiceVersion
 
-EXIT_CONFLICT: Final = EXIT_FAILED
 _TIMEOUT_S: Final = 70.0  # longer than a registry lets a request wait
 
 
@@ -86,6 +85,13 @@ class RegistryApiClient:
         """Return the JSON of a GET. Raises Failure."""
         return self.request("GET", path, query=query).json()
 
+    def readiness(self) -> str:
+        """Return why the registry is not ready, "" if it is. Raises Failure."""
+        try:
+            return str(self._target.get("/readyz").json().get("reason", ""))
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, AttributeError) as error:
+            raise self._unreachable(error) from None
+
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """Return the JSON of a POST. Raises Failure."""
         return self.request("POST", path, json=dict(body)).json()
@@ -120,10 +126,13 @@ class RegistryApiClient:
             tree = response.json()
             lines = [tree["error"], *filter(None, [tree.get("cure")])]
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
-            message = f"{self.url}: does not answer as a registry does ({error})"
-            cure = "asectl setup says where it is; asectl registry runs one"
-            raise Failure(f"{message}; {cure}", EXIT_UNREACHABLE) from None
+            raise self._unreachable(error) from None
         raise Failure(printable("\n  ".join(lines)), EXIT_FAILED)
+
+    def _unreachable(self, error: Exception) -> Failure:
+        message = f"{self.url}: does not answer as a registry does ({error})"
+        cure = "asectl setup says where it is; asectl registry runs one"
+        return Failure(f"{message}; {cure}", EXIT_UNREACHABLE)
 
 
 def version_path(name: ServiceVersion, rest: str = "") -> str:

@@ -15,6 +15,8 @@ from asectl.releases.rollout import follow_rollout
 from asectl.table import printable
 from registry.names import ServiceVersion
 
+_MAX_DIFF_LINES = 40
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
@@ -91,7 +93,12 @@ def _show_plan(
     client: RegistryApiClient, name: ServiceVersion, rule: dict[str, Any] | None
 ) -> None:
     """Print what changes, and which instances follow the version."""
-    print(printable("\n".join(diff_lines(client.get(version_path(name, "diff"))))))
+    lines = diff_lines(client.get(version_path(name, "diff")))
+    shown = lines[:_MAX_DIFF_LINES]
+    if len(lines) > len(shown):
+        more = len(lines) - len(shown)
+        shown.append(f"... and {more} lines more: asectl config diff {name}")
+    print(printable("\n".join(shown)))
     instances = client.get(version_path(name, "status"))["instances"]
     if rule is None:
         print(f"to {len(instances)} instances")

@@ -1,0 +1,1 @@
+"""The page of `asectl api web`: an API is designed in a form, and seen as schema and YAML."""
