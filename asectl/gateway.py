@@ -252,6 +252,8 @@ async def _serve_in_process(
         if not args.worker:
             logging.getLogger("ase").info("open to", extra=describe_exposure(config))
         if link is not None:
+            port = sockets.public.getsockname()[1]
+            link.listen_at(reachable_address(config.gateway.host, port))
             tasks.append(link.follow(requests))
             tasks.extend(_register(link, config, sockets))
 
@@ -270,7 +272,8 @@ def _register(
     options = config.gateway
     port = sockets.public.getsockname()[1]
     scheme = "https" if options.tls_cert else "http"
-    tasks = [link.register(link.version.service, reachable_address(options.host, port), scheme)]
+    address = reachable_address(options.host, port)
+    tasks = [link.register(link.version.service, address, scheme)]
     if sockets.lb is not None:
         address = reachable_address(config.lb.host, sockets.lb.getsockname()[1])
         tasks.append(link.register(HUB_SERVICE, address, INNER_HUB_PROTOCOL))

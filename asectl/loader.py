@@ -154,6 +154,7 @@ def run(args: argparse.Namespace) -> int:
 
     if (args.wrapper is None) == (args.plugin is None):
         raise Failure("give FILE:Class, or --plugin LIBRARY --schema FILE", EXIT_USAGE)
+    _parse_hubs(args.lb or "")
     status = None if args.status_fd is None else StatusWriter(args.status_fd)
     if args.process_index is not None:
         continue_process_metrics(args.process_index)

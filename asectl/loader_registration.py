@@ -78,6 +78,7 @@ class LoaderRegistration:
 
     def start(self, address: str) -> list["asyncio.Task[None]"]:
         """Register the loader, and follow its version. Call it in the event loop."""
+        self._link.listen_at(address)
         return [
             self._link.follow_until_restart(),
             self._link.register(self._service, address, _PROTOCOL),

@@ -34,6 +34,8 @@ COMMANDS = {
     "status": ("asectl.status", "list the processes of a cluster, and its services"),
     "top": ("asectl.top", "watch the instances: load, queue, own requests, health"),
     "loader run": ("asectl.loader", "serve a Wrapper: asectl loader run FILE:Class"),
+    "loader test": ("asectl.loader_test", "run the cases of a Wrapper, here or at a loader"),
+    "loader build": ("asectl.loader_build", "make the image of a Wrapper"),
     "loader dockerfile": ("asectl.loader_dockerfile", "print a Dockerfile for a Wrapper"),
     "loader schema": ("asectl.loader_schema", "print the schema document of a Wrapper"),
     "api create": ("asectl.api.create", "make schemas/schema_<id>.json from YAML or Python"),

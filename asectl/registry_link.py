@@ -92,6 +92,10 @@ class RegistryLink:
         ca = str(base / own.ca) if own.ca else ""
         self._servers = RegistryServers(tuple(own.servers.split(",")), own.token, ca)
 
+    def listen_at(self, address: str) -> None:
+        """Note where the process listens, now that the system has chosen its port."""
+        self._subscription = replace(self._subscription, address=address)
+
     def register(self, service: str, address: str, protocol: str) -> "asyncio.Task[None]":
         """Be a provider of a service of our group, until the task is cancelled: `leave` first."""
         name = replace(self.version, service=service)

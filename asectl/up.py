@@ -60,11 +60,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="who may call: key, hmac, jwt, proxy, with commas; default: anyone on this machine",
     )
     parser.add_argument(
+        "--registry", action="store_true", help="run a registry too, which the others follow"
+    )
+    parser.add_argument(
         "--port",
         type=int,
         default=8200,
-        help="first port: gateway PORT, gRPC PORT+10, lb PORT+20, loaders from PORT+40, "
-        "admin PORT+90 (8200); 0 takes free ones",
+        help="first port: gateway PORT, gRPC PORT+10, lb PORT+20, registry PORT+30 and PORT+31, "
+        "loaders from PORT+40, admin PORT+90 (8200); 0 takes free ones",
     )
 
 
@@ -92,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
         [f"--set={entry}" for entry in args.set],
         args.reload,
         args.auth or "",
+        with_registry=args.registry,
     )
 
     async def main(stop: "asyncio.Future[bool]") -> None:
@@ -151,8 +155,13 @@ class _Supervisor:
         config_flags: list[str],
         reload: bool,
         auth_methods: str,
+        *,
+        with_registry: bool,
     ) -> None:
         self._port = port
+        self._with_registry = with_registry
+        self._registry: Child | None = None
+        self._registry_addresses: dict[str, str] = {}
         self._auth_methods = auth_methods
         self._loader_ports: dict[Child, int] = {}
         self._config_flags = config_flags
@@ -189,6 +198,8 @@ class _Supervisor:
 
     async def _supervise(self) -> None:
         """Start the gateway, then the loaders; return when `_is_finished` is true."""
+        if self._with_registry and not await self._start_registry():
+            return
         self._gateway = await Child.start("gateway", self._gateway_command(), self._handle_line)
         self._tasks.append(asyncio.create_task(self._follow_end(self._gateway)))
         if self._reload:
@@ -213,6 +224,24 @@ class _Supervisor:
         if all(loader.is_ended for loader in self._loaders):
             print_line("no loader is left")
 
+    async def _start_registry(self) -> bool:
+        """Start the registry; return whether it serves."""
+        ports = (self._port + 30, self._port + 31) if self._port else (0, 0)
+        flags = ["--registry-port", str(ports[0]), "--registry-http-port", str(ports[1])]
+        command = ["registry", *flags, "--log-format", "json"]  # this process reads them
+        registry = self._registry = await Child.start("registry", command, self._handle_line)
+        self._tasks.append(asyncio.create_task(self._follow_end(registry)))
+        await self._wait_until(lambda: bool(self._registry_addresses) or registry.exited.is_set())
+        if registry.exited.is_set():
+            return False
+        for name in ("registry", "api"):
+            print_line(f"{name:<8} {self._registry_addresses[name]}")
+        return True
+
+    def _registry_flags(self) -> list[str]:
+        address = self._registry_addresses.get("registry")
+        return ["--registry", address] if address else []
+
     async def _follow_end(self, child: Child) -> None:
         """Print the end of a child, unless it is expected."""
         await child.exited.wait()
@@ -225,6 +254,7 @@ class _Supervisor:
         """Start a process for a loader; it does not take the place of the present one yet."""
         port = self._take_port()
         flags = ["--lb", self._addresses["lb"], "--port", str(port), *self._config_flags]
+        flags += self._registry_flags()
         command = ["loader", "run", loader.wrapper, *flags]
         child = await Child.start(loader.name, command, self._handle_line)
         self._children.append(child)
@@ -353,7 +383,7 @@ class _Supervisor:
         ]
         if self._auth_methods:
             flags += ["--auth-methods", self._auth_methods]
-        flags += ["--log-format", "json"]  # this process reads them
+        flags += ["--log-format", "json", *self._registry_flags()]  # this process reads them
         return ["gateway", "--lb-accept-schemas", "true", "--gateway-grpc", "true", *flags]
 
     def _handle_line(self, child: Child, line: str) -> None:
@@ -366,7 +396,9 @@ class _Supervisor:
     def _handle_record(self, child: Child, record: dict[str, Any]) -> None:
         message = record["message"]
         is_ours = record["logger"] == "ase.loader"  # not a record of the author
-        if message == "listening" and child is self._gateway:
+        if message == "listening" and child is self._registry:
+            self._registry_addresses = record
+        elif message == "listening" and child is self._gateway:
             self._addresses = record
         elif message == "listening" and is_ours:
             self._listening[child] = record
@@ -428,7 +460,8 @@ class _Supervisor:
             task.cancel()
         print_line("stopping: running requests are finished first")
         gateway = [self._gateway] if self._gateway else []
-        for group in (gateway, self._children):
+        registry = [self._registry] if self._registry else []
+        for group in (gateway, self._children, registry):
             for child in group:
                 child.stop()
             ended = await asyncio.gather(*(child.wait(_STOP_TIMEOUT_S) for child in group))

@@ -27,6 +27,7 @@ from aseloader.functions import wrapper_class_of
 from aseloader.sessions import SessionEngine
 from aseloader.wrapper import Data, Wrapper
 from lb.reporter.limiter import ConcurrencyLimiter
+from rpc.client import Channel
 from schemas.model import document
 from schemas.model.errors import BAD_REQUEST, AseError
 from schemas.model.session import FrameStatus
@@ -36,6 +37,8 @@ from schemas.wire import LoaderInput, LoaderOutput, MetaDesc, Payload
 
 Inputs = Mapping[str, bytes | Data]
 
+_INFER_METHOD = "/ase.v1.Loader/Infer"
+_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 _FINI_TIMEOUT_S = 30.0  # for a session whose thread does not return
 
 
@@ -54,6 +57,67 @@ class LoaderError(Exception):
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
+
+
+class _FrameBuilder:
+    """Builds the frames of a wrapper's requests, as the gateway does."""
+
+    def __init__(self, wrapper_class: type[Wrapper]) -> None:
+        self._declaration = declare.declaration(wrapper_class)
+        schema = document.service_from_document(document.parse(declare.schema(wrapper_class))).input
+        self._validator = RequestValidator(schema)
+
+    def _validate_and_transform(
+        self, params: Mapping[str, Any], inputs: Mapping[str, Data], status: int
+    ) -> dict[str, Any]:
+        """Validate a request; return its parameters as the gateway forwards them.
+
+        Raises LoaderError 10163 if the request violates the schema.
+        """
+        keys = {stream.name: stream.data_type.key for stream in self._declaration.inputs}
+        payload = {
+            name: {**data.attributes, keys.get(name, "other"): base64.b64encode(data.data).decode()}
+            for name, data in inputs.items()
+        }
+        transformed_params = dict(params)
+        body = {
+            "header": {"app_id": "test", "status": int(status)},
+            "parameter": {self._declaration.id: transformed_params},
+            "payload": payload,
+        }
+        violations = self._validator.validate_and_transform(body)
+        if violations:
+            raise LoaderError(BAD_REQUEST.code, "; ".join(map(str, violations)))
+        return transformed_params
+
+    def build(
+        self,
+        params: Mapping[str, Any],
+        inputs: Inputs,
+        headers: Mapping[str, str],
+        status: FrameStatus,
+    ) -> LoaderInput:
+        """Return the frame that the gateway would send. Raises LoaderError 10163."""
+        data_by_name = {n: v if isinstance(v, Data) else Data(v) for n, v in inputs.items()}
+        transformed_params = self._validate_and_transform(params, data_by_name, status)
+        kinds = {stream.name: stream.data_type for stream in self._declaration.inputs}
+        return LoaderInput(
+            serviceId=self._declaration.id,
+            serviceName=self._declaration.id,
+            state=LoaderInput.ONCE if status is FrameStatus.ONCE else LoaderInput.STREAM,
+            headers={**headers, "status": str(int(status))},
+            params={name: as_text(value) for name, value in transformed_params.items()},
+            expect=[
+                MetaDesc(name=s.name, dataType=int(s.data_type)) for s in self._declaration.outputs
+            ],
+            pl=[
+                Payload(
+                    meta=MetaDesc(name=name, dataType=int(kinds[name]), attribute=data.attributes),
+                    data=data.data,
+                )
+                for name, data in data_by_name.items()
+            ],
+        )
 
 
 class LoaderFor:
@@ -83,9 +147,7 @@ class LoaderFor:
             wrapper = wrapper_class()
         self._wrapper = wrapper
         self._config = config or {}
-        self._declaration = declare.declaration(type(wrapper))
-        schema = document.service_from_document(document.parse(declare.schema(type(wrapper)))).input
-        self._validator = RequestValidator(schema)
+        self._frames = _FrameBuilder(type(wrapper))
         self._runner = asyncio.Runner()
 
     def __enter__(self) -> Self:
@@ -127,7 +189,7 @@ class LoaderFor:
 
         `headers` are those of `Context.headers`. Raises LoaderError if the code is not 0.
         """
-        frame = self._build_frame(params or {}, inputs or {}, headers or {}, FrameStatus.ONCE)
+        frame = self._frames.build(params or {}, inputs or {}, headers or {}, FrameStatus.ONCE)
         output = self._runner.run(self._engine.once(frame, gateway="test", timeout=None))
         return _decode_outputs(output)
 
@@ -144,7 +206,7 @@ class LoaderFor:
         frames: list[LoaderInput | LoaderError] = []
         for params, inputs in requests:
             try:
-                frames.append(self._build_frame(params or {}, inputs or {}, {}, FrameStatus.ONCE))
+                frames.append(self._frames.build(params or {}, inputs or {}, {}, FrameStatus.ONCE))
             except LoaderError as error:
                 frames.append(error)
         return self._runner.run(self._run_at_once(frames))
@@ -223,64 +285,53 @@ class LoaderFor:
         status = FrameStatus.BEGIN
         try:
             for inputs in frames:
-                yield self._build_frame(params, inputs, headers, status)
+                yield self._frames.build(params, inputs, headers, status)
                 status = FrameStatus.CONTINUE
-            yield self._build_frame(params, {}, headers, FrameStatus.END)
+            yield self._frames.build(params, {}, headers, FrameStatus.END)
         except LoaderError as error:
             errors.append(error)  # kept, since the wrapper could catch it
             raise
 
-    def _validate_and_transform(
-        self, params: Mapping[str, Any], inputs: Mapping[str, Data], status: int
-    ) -> dict[str, Any]:
-        """Validate a request; return its parameters as the gateway forwards them.
 
-        Raises LoaderError 10163 if the request violates the schema.
+class LoaderAt:
+    """Context manager that calls a loader that runs already, as `LoaderFor` calls a wrapper.
+
+        with LoaderAt("127.0.0.1:8240", Thumbnail) as call:
+            outputs = call({"width": 64}, {"image": png})
+
+    `wrapper_class` is what it runs: requests are validated by its schema. `timeout` is in seconds.
+    Raises RpcError if the loader cannot be reached.
+    """
+
+    def __init__(self, addr: str, wrapper_class: type[Wrapper], timeout: float = 60.0) -> None:
+        self._addr = addr
+        self._timeout = timeout
+        self._frames = _FrameBuilder(wrapper_class)
+        self._runner = asyncio.Runner()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._runner.close()
+
+    def __call__(
+        self, params: Mapping[str, Any] | None = None, inputs: Inputs | None = None
+    ) -> dict[str, Data]:
+        """Send one request and return its outputs by name.
+
+        Raises LoaderError if the code is not 0, RpcError if there is no answer.
         """
-        keys = {stream.name: stream.data_type.key for stream in self._declaration.inputs}
-        payload = {
-            name: {**data.attributes, keys.get(name, "other"): base64.b64encode(data.data).decode()}
-            for name, data in inputs.items()
-        }
-        transformed_params = dict(params)
-        body = {
-            "header": {"app_id": "test", "status": int(status)},
-            "parameter": {self._declaration.id: transformed_params},
-            "payload": payload,
-        }
-        violations = self._validator.validate_and_transform(body)
-        if violations:
-            raise LoaderError(BAD_REQUEST.code, "; ".join(map(str, violations)))
-        return transformed_params
+        frame = self._frames.build(params or {}, inputs or {}, {}, FrameStatus.ONCE)
+        data = self._runner.run(self._infer(frame.SerializeToString()))
+        return _decode_outputs(LoaderOutput.FromString(data))
 
-    def _build_frame(
-        self,
-        params: Mapping[str, Any],
-        inputs: Inputs,
-        headers: Mapping[str, str],
-        status: FrameStatus,
-    ) -> LoaderInput:
-        """Return the frame that the gateway would send. Raises LoaderError 10163."""
-        data_by_name = {n: v if isinstance(v, Data) else Data(v) for n, v in inputs.items()}
-        transformed_params = self._validate_and_transform(params, data_by_name, status)
-        kinds = {stream.name: stream.data_type for stream in self._declaration.inputs}
-        return LoaderInput(
-            serviceId=self._declaration.id,
-            serviceName=self._declaration.id,
-            state=LoaderInput.ONCE if status is FrameStatus.ONCE else LoaderInput.STREAM,
-            headers={**headers, "status": str(int(status))},
-            params={name: as_text(value) for name, value in transformed_params.items()},
-            expect=[
-                MetaDesc(name=s.name, dataType=int(s.data_type)) for s in self._declaration.outputs
-            ],
-            pl=[
-                Payload(
-                    meta=MetaDesc(name=name, dataType=int(kinds[name]), attribute=data.attributes),
-                    data=data.data,
-                )
-                for name, data in data_by_name.items()
-            ],
-        )
+    async def _infer(self, frame: bytes) -> bytes:
+        channel = Channel(self._addr, max_message_size=_MAX_MESSAGE_BYTES)
+        try:
+            return await channel.unary(_INFER_METHOD, frame, timeout=self._timeout)
+        finally:
+            await channel.close()
 
 
 def _decode_outputs(output: LoaderOutput) -> dict[str, Data]:

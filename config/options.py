@@ -547,7 +547,7 @@ class RegistryOptions:
 
     host: str = option("127.0.0.1", "address to listen on")
     port: int = port_option(8230, "subscribers and providers (gRPC)")
-    http_port: int = port_option(8231, "the HTTP API (asectl config, /metrics)")
+    http_port: int = port_option(8231, "the HTTP API (asectl config list, /metrics)")
     admin_hosts: list[str] = admin_hosts_option()
     store: str = option(
         "registry.sqlite", "file of all records, by this file; not used with `etcd`", path=True

@@ -16,7 +16,7 @@ from registry.names import InvalidNameError, ServiceVersion, VersionPattern
 from registry.providers import Present, ProviderLeases
 from registry.service import Registry
 from registry.store.interfaces import StoreError
-from registry.subscribers import Subscriber, Subscribers
+from registry.subscribers import ConnectedInstance, Subscribers
 from rpc.handler_tasks import CallContext, StreamHandler, UnaryHandler
 from rpc.server import first_request
 from rpc.status import RpcError, Status
@@ -110,7 +110,9 @@ class RegistryService:
             answers.cancel()
             self._subscribers.remove(subscriber)
 
-    async def _read_answers(self, subscriber: Subscriber, requests: AsyncIterator[bytes]) -> None:
+    async def _read_answers(
+        self, subscriber: ConnectedInstance, requests: AsyncIterator[bytes]
+    ) -> None:
         """Take the answers of an instance until it ends its half, or is silent for too long."""
         while True:
             try:

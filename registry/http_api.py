@@ -22,6 +22,7 @@ from registry.discovery import visible_providers
 from registry.errors import Refusal, RegistryError
 from registry.file_diff import FileDiff, diff_files
 from registry.names import InvalidNameError, ServiceVersion, check_file_name, check_part
+from registry.openapi import VERSION_PATH, build_openapi
 from registry.providers import Present
 from registry.records import (
     MAX_FILE_BYTES,
@@ -52,7 +53,6 @@ _MIN_WAIT_S, _MAX_WAIT_S = 0.5, 60.0
 _MAX_AUDIT: Final = 1000
 _STATUS_INTERVAL_S: Final = 0.02
 _KEEP_ALIVE_S: Final = 15.0
-VERSION_PATH: Final = "/v1/versions/{project}/{group}/{service}/{version}"
 
 Handler = Callable[[Request], Awaitable[Response]]
 # Returns what breaks clients between two contents of a schema file.
@@ -456,9 +456,17 @@ def _guarded(handler: Handler) -> Handler:
     return guarded
 
 
-def build_api(api: RegistryApi, further_routes: list[Route]) -> Starlette:
-    """Return the application: the API and further routes, such as those of metrics."""
-    return Starlette(routes=[*api.routes(), *further_routes])
+def build_api(api: RegistryApi, further_routes: list[Route], version: str) -> Starlette:
+    """Return the application: the API and further routes, such as those of metrics.
+
+    `version` is that of the product, for the document.
+    """
+
+    async def document(_: Request) -> Response:
+        return JSONResponse(build_openapi(version))
+
+    routes = [*api.routes(), Route("/openapi.json", document), *further_routes]
+    return Starlette(routes=routes)
 
 
 def _error_response(error: RegistryError) -> Response:
@@ -509,8 +517,8 @@ async def _read_json(request: Request, members: Mapping[str, type[Any]]) -> dict
         raise RegistryError(Refusal.INVALID, "the body is no JSON object")
     for key, value in tree.items():
         if key not in members:
-            known = ", ".join(members)
-            raise RegistryError(Refusal.INVALID, f"unknown member {key[:80]!r}; there are {known}")
+            names = ", ".join(members)
+            raise RegistryError(Refusal.INVALID, f"unknown member {key[:80]!r}; there are {names}")
         expected = (int, float) if members[key] is float else members[key]
         is_flag = isinstance(value, bool)
         if not isinstance(value, expected) or (is_flag and members[key] is not bool):

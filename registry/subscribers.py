@@ -19,7 +19,7 @@ _logger = logging.getLogger("ase.registry")
 _PRESENCE_INTERVAL_S: Final = 0.02
 
 
-class Subscriber:
+class ConnectedInstance:
     """One connected instance. `generation` is what it has to run; None before the first.
 
     It `is_replaced` when an instance of the same name has connected since.
@@ -52,7 +52,7 @@ class Subscribers:
         self._presence = presence
         self._present = present
         self._clock = clock
-        self._subscribers: dict[str, Subscriber] = {}
+        self._subscribers: dict[str, ConnectedInstance] = {}
         self._dirty: dict[str, bytes | None] = {}
         self._has_dirty = asyncio.Event()
         registry.on_change(self._update)
@@ -60,7 +60,7 @@ class Subscribers:
     def __len__(self) -> int:
         return len(self._subscribers)
 
-    def add(self, subscription: Subscription, running_digest: str) -> Subscriber:
+    def add(self, subscription: Subscription, running_digest: str) -> ConnectedInstance:
         """Connect an instance, which has the generation `running_digest` on its disk, or "".
 
         An older connection of an instance of that name is replaced.
@@ -71,7 +71,7 @@ class Subscribers:
             replaced.changed.set()
         now = self._clock()
         consumer = Consumer(subscription, {}, {}, Outcome.WAITING, "", now)
-        subscriber = Subscriber(subscription, consumer)
+        subscriber = ConnectedInstance(subscription, consumer)
         self._subscribers[subscription.instance] = subscriber
         self._decide(subscriber)
         generation = subscriber.generation
@@ -79,7 +79,7 @@ class Subscribers:
             self.acknowledge(subscriber, running_digest, Outcome.APPLIED, "")
         return subscriber
 
-    def remove(self, subscriber: Subscriber) -> None:
+    def remove(self, subscriber: ConnectedInstance) -> None:
         """Forget an instance that has disconnected."""
         instance = subscriber.subscription.instance
         if self._subscribers.get(instance) is subscriber:
@@ -87,7 +87,7 @@ class Subscribers:
             self._show(subscriber.key, None)
 
     def acknowledge(
-        self, subscriber: Subscriber, digest: str, outcome: Outcome, reason: str
+        self, subscriber: ConnectedInstance, digest: str, outcome: Outcome, reason: str
     ) -> None:
         """Take the answer of an instance; an answer to an older generation does not count."""
         generation = subscriber.generation
@@ -126,7 +126,7 @@ class Subscribers:
             if any(subscriber.subscription.follows(name) for name in changed):
                 self._decide(subscriber)
 
-    def _decide(self, subscriber: Subscriber) -> None:
+    def _decide(self, subscriber: ConnectedInstance) -> None:
         generation = decide_generation(self._registry.state, subscriber.subscription)
         previous = subscriber.generation
         if previous is not None and previous.digest == generation.digest:

@@ -26,10 +26,26 @@ LAYERS: dict[str, set[str]] = {
     "deploy": {"schemas", "rpc", "config", "atom", "lb"},
     "aseloader": {"schemas", "rpc", "lb"},
     "asectl": {
-        "schemas", "rpc", "config", "atom", "lb", "registry", "gateway", "deploy", "aseloader"
+        "schemas",
+        "rpc",
+        "config",
+        "atom",
+        "lb",
+        "registry",
+        "gateway",
+        "deploy",
+        "aseloader",
     },
     "bench": {
-        "schemas", "rpc", "config", "atom", "lb", "registry", "gateway", "deploy", "aseloader"
+        "schemas",
+        "rpc",
+        "config",
+        "atom",
+        "lb",
+        "registry",
+        "gateway",
+        "deploy",
+        "aseloader",
     },
 }
 # Of lb, the loader SDK may see the loader's side alone.

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any
 
 import yaml
@@ -74,11 +73,11 @@ def import_declaration(name: str, text: str) -> dict[str, Any]:
 
     Python is read and not run. Raises DeclarationImportError.
     """
-    suffix = PurePath(name).suffix
+    suffix = name.rpartition(".")[2]
     try:
-        if suffix == ".py":
+        if suffix == "py":
             declaration = python_source.declaration_from_source(text)
-        elif suffix == ".json":
+        elif suffix == "json":
             declaration, _ = from_document.declaration_from_document(document.parse(text.encode()))
         else:
             declaration = api_schema.declaration_from_api_schema(parse_yaml(text, name).tree)

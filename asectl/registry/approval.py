@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Change the setting. Raises Failure."""
+    """RecordChange the setting. Raises Failure."""
     client = RegistryApiClient.from_args(args)
     body = {"approval": args.state == "on"}
     client.request("PUT", f"/v1/projects/{args.project}", json=body)

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Change the state of a provider, if one is named, and print all. Raises Failure."""
+    """RecordChange the state of a provider, if one is named, and print all. Raises Failure."""
     client = RegistryApiClient.from_args(args)
     name = client.version(args.name)
     if args.address:

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Coroutine
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -124,7 +125,7 @@ class RegistryProcess:
             Route("/readyz", self._readyz),
             Route("/metrics", self._show_metrics),
         ]
-        return build_api(self._api, routes)
+        return build_api(self._api, routes, version("athena-serving"))
 
     def http_server(self) -> HttpServer:
         """Return the server of the HTTP API."""

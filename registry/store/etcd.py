@@ -12,10 +12,10 @@ from typing import Final
 from google.protobuf.message import Message
 
 from registry.store.interfaces import (
-    Change,
     ChangeSet,
     ConflictError,
     Entry,
+    RecordChange,
     StoreCompactedError,
     StoreError,
     Transaction,
@@ -239,12 +239,12 @@ class EtcdStore:
     async def watch(self, after: int) -> AsyncIterator[ChangeSet]:
         """Yield later transactions; see `Store`."""
         async for reply in self._cluster.watch(self._records, after):
-            changes: dict[int, list[Change]] = {}
+            changes: dict[int, list[RecordChange]] = {}
             for event in reply.events:
                 pair = event.kv
                 key = pair.key.decode().removeprefix(self._records)
                 value = None if event.type == _DELETE else pair.value
-                changes.setdefault(pair.mod_revision, []).append(Change(key, value))
+                changes.setdefault(pair.mod_revision, []).append(RecordChange(key, value))
             for revision, items in sorted(changes.items()):
                 yield ChangeSet(revision, tuple(items))
 

@@ -33,7 +33,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class RecordChange:
     """The new value of a key, None if it was deleted."""
 
     key: str
@@ -45,7 +45,7 @@ class ChangeSet:
     """What one transaction has changed, at its revision."""
 
     revision: int
-    changes: tuple[Change, ...]
+    changes: tuple[RecordChange, ...]
 
 
 @dataclass(frozen=True, slots=True)

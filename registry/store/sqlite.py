@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from registry.store.interfaces import (
-    Change,
     ChangeSet,
     ConflictError,
     Entry,
+    RecordChange,
     StoreCompactedError,
     StoreError,
     Transaction,
@@ -274,9 +274,9 @@ def _read_history(connection: sqlite3.Connection, after: int) -> list[ChangeSet]
         "SELECT revision, key, value FROM history WHERE revision > ? ORDER BY revision, position",
         [after],
     )
-    changes: dict[int, list[Change]] = {}
+    changes: dict[int, list[RecordChange]] = {}
     for revision, key, value in rows:
-        changes.setdefault(revision, []).append(Change(key, value))
+        changes.setdefault(revision, []).append(RecordChange(key, value))
     return [ChangeSet(revision, tuple(items)) for revision, items in changes.items()]
 
 

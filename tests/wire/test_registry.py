@@ -12,7 +12,16 @@ import httpx
 import pytest
 
 from aseloader import declare
-from tests.harness import Gateway, Hub, Loader, Process, make_envelope, run_asectl
+from tests.harness import (
+    PROBE,
+    ROOT,
+    Gateway,
+    Hub,
+    Loader,
+    Process,
+    make_envelope,
+    run_asectl,
+)
 from tests.wrappers.probe import Probe
 
 SCHEMA = json.loads(declare.schema(Probe))
@@ -284,3 +293,24 @@ def test_with_keys_each_has_its_role(tmp_path: Path) -> None:
         )  # fmt: skip
         assert refused.returncode == 4
         assert "UNAUTHENTICATED" in refused.stderr
+
+
+def test_up_runs_a_registry_that_the_others_follow(tmp_path: Path) -> None:
+    wrapper = str(ROOT / PROBE)
+    with Process("up", wrapper, "--registry", "--port", "0", cwd=tmp_path) as up:
+        api = up.wait_for_output("api      http").split()[1]
+        up.wait_for_output("ready; try")
+        put = f"{api}/v1/versions/default/default/gateway/1.0.0/files/ase.yaml"
+        httpx.put(put, content="gateway: {deadline: 4}", trust_env=False).raise_for_status()
+        post = f"{api}/v1/versions/default/default/gateway/1.0.0/releases"
+        httpx.post(post, trust_env=False).raise_for_status()
+        url = f"{api}/v1/versions/default/default/gateway/1.0.0/status?wait=30"
+        status = httpx.get(url, timeout=TIMEOUT_S, trust_env=False).json()
+        assert [i["outcome"] for i in status["instances"]] == ["applied"]
+        status = run_asectl("cluster", "status", "--url", api)
+        assert status.returncode == 0, status.stdout
+        assert {line.split()[0] for line in status.stdout.splitlines()[1:]} == {
+            "registry", "gateway", "lb", "loader",
+        }  # fmt: skip
+        up.signal(signal.SIGINT)
+        assert up.wait_for_exit() == 0
