@@ -38,9 +38,20 @@ class Consumer:
 
     def to_bytes(self) -> bytes:
         """Return the record as JSON."""
-        tree = asdict(self)
-        patterns = self.subscription.patterns
-        tree["subscription"]["patterns"] = [[str(p), p.schemas_only] for p in patterns]
+        subscription = self.subscription
+        tree = {
+            "subscription": {
+                "instance": subscription.instance,
+                "address": subscription.address,
+                "labels": dict(subscription.labels),
+                "patterns": [[str(p), p.schemas_only] for p in subscription.patterns],
+            },
+            "running": dict(self.running),
+            "wanted": dict(self.wanted),
+            "outcome": self.outcome.value,
+            "reason": self.reason,
+            "since": self.since,
+        }
         return json.dumps(tree).encode()
 
     @classmethod

@@ -17,6 +17,7 @@ from registry.providers import Present, ProviderLeases
 from registry.service import Registry
 from registry.store.interfaces import StoreError
 from registry.subscribers import ConnectedInstance, Subscribers
+from rpc.bounded_cache import BoundedCache
 from rpc.handler_tasks import CallContext, StreamHandler, UnaryHandler
 from rpc.server import first_request
 from rpc.status import RpcError, Status
@@ -26,6 +27,7 @@ from schemas import wire
 _MAX_INLINE_BYTES: Final = 64 * 1024
 _MAX_INLINE_SUM: Final = 4 * 1024 * 1024
 _MAX_FETCHED_BYTES: Final = 8 * 1024 * 1024
+_MAX_CACHED_MESSAGES: Final = 16
 _SILENCE_S: Final = 30.0  # without a message a subscriber is gone
 _MIN_LEASE_S, _MAX_LEASE_S = 0.5, 3600.0
 _WARM_UP_S: Final = 5.0
@@ -63,6 +65,9 @@ class RegistryService:
         self._leases = leases
         self._authorizer = authorizer
         self._clock = clock
+        self._messages: BoundedCache[tuple[str, frozenset[str]], bytes] = BoundedCache(
+            _MAX_CACHED_MESSAGES
+        )
         self._started_at = time.monotonic()
 
     def stream_methods(self) -> Mapping[str, StreamHandler]:
@@ -88,6 +93,7 @@ class RegistryService:
                 actor.require(Role.READER, pattern.project)
         subscriber = self._subscribers.add(subscription, first.digest)
         answers = asyncio.ensure_future(self._read_answers(subscriber, requests))
+        answers.add_done_callback(lambda _: subscriber.changed.set())
         sent: set[str] = set()
         sent_digest = None
         try:
@@ -102,9 +108,7 @@ class RegistryService:
                     with _as_status():
                         message = await self._encode(generation, sent, is_known=is_known)
                     yield message
-                changed = asyncio.ensure_future(subscriber.changed.wait())
-                await asyncio.wait({changed, answers}, return_when=asyncio.FIRST_COMPLETED)
-                changed.cancel()
+                await subscriber.changed.wait()
             answers.result()
         finally:
             answers.cancel()
@@ -138,10 +142,21 @@ class RegistryService:
 
         An instance that knows the generation gets its digest alone.
         """
-        update = wire.GenerationUpdate(revision=generation.revision, digest=generation.digest)
         if is_known:
+            update = wire.GenerationUpdate(revision=generation.revision, digest=generation.digest)
             return update.SerializeToString()
-        size = 0
+        inlined = _choose_inlined(generation, sent)
+        sent |= inlined
+        # Most instances get the same bytes.
+        key = (generation.digest, inlined)
+        message = self._messages.entries.get(key)
+        if message is None:
+            message = await self._encode_message(generation, inlined)
+            self._messages.add(key, message)
+        return message
+
+    async def _encode_message(self, generation: Generation, inlined: frozenset[str]) -> bytes:
+        update = wire.GenerationUpdate(revision=generation.revision, digest=generation.digest)
         for selected in generation.releases:
             version = update.versions.add(
                 version=str(selected.name), release=selected.release, gray=selected.is_gray
@@ -154,11 +169,8 @@ class RegistryService:
                     content_type=ref.content_type,
                     kind=ref.kind.value,
                 )
-                if ref.digest not in sent and ref.size <= _MAX_INLINE_BYTES:
-                    size += ref.size
-                    if size <= _MAX_INLINE_SUM:
-                        update.contents[ref.digest] = await self._registry.content(ref.digest)
-                        sent.add(ref.digest)
+        for digest in inlined:
+            update.contents[digest] = await self._registry.content(digest)
         return update.SerializeToString()
 
     async def _fetch(self, request: bytes, context: CallContext) -> bytes:
@@ -237,6 +249,21 @@ class RegistryService:
 
     def _identify(self, context: CallContext) -> Actor:
         return self._authorizer.identify(context.metadata.get("authorization", ""), "")
+
+
+def _choose_inlined(generation: Generation, sent: set[str]) -> frozenset[str]:
+    """Return the contents that go with a generation: small, and new on the stream."""
+    chosen: set[str] = set()
+    size = 0
+    for selected in generation.releases:
+        for ref in selected.files.values():
+            if ref.digest in sent or ref.digest in chosen or ref.size > _MAX_INLINE_BYTES:
+                continue
+            size += ref.size
+            if size > _MAX_INLINE_SUM:
+                return frozenset(chosen)
+            chosen.add(ref.digest)
+    return frozenset(chosen)
 
 
 def _read_subscription(first: wire.SubscriptionRequest) -> Subscription:

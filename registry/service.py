@@ -55,6 +55,7 @@ class Registry:
         self._inspect_file = inspect_file
         self._clock = clock
         self._contents: BoundedCache[str, bytes] = BoundedCache(_MAX_CACHED_CONTENTS)
+        self._reading: dict[str, asyncio.Future[bytes]] = {}
         self._on_change: list[Callable[[set[ServiceVersion]], None]] = []
         self._applied = asyncio.Event()
 
@@ -127,19 +128,29 @@ class Registry:
             await self._store.put_content(digest, content)
         except StoreError as error:
             raise RegistryError(Refusal.UNAVAILABLE, str(error)) from error
+        self._contents.add(digest, content)  # it is published soon, to many
         return FileRef(digest, len(content), content_type, kind)
 
     async def content(self, digest: str) -> bytes:
         """Return a content. Raises RegistryError NOT_FOUND or UNAVAILABLE."""
         content = self._contents.entries.get(digest)
+        if content is not None:
+            return content
+        # Many ask for a content at once, when it was published: it is read once.
+        reading = self._reading.get(digest)
+        if reading is None:
+            reading = self._reading[digest] = asyncio.ensure_future(self._read_content(digest))
+            reading.add_done_callback(lambda _: self._reading.pop(digest, None))
+        return await asyncio.shield(reading)
+
+    async def _read_content(self, digest: str) -> bytes:
+        try:
+            content = await self._store.get_content(digest)
+        except StoreError as error:
+            raise RegistryError(Refusal.UNAVAILABLE, str(error)) from error
         if content is None:
-            try:
-                content = await self._store.get_content(digest)
-            except StoreError as error:
-                raise RegistryError(Refusal.UNAVAILABLE, str(error)) from error
-            if content is None:
-                raise RegistryError(Refusal.NOT_FOUND, f"no content {digest[:80]}")
-            self._contents.add(digest, content)
+            raise RegistryError(Refusal.NOT_FOUND, f"no content {digest[:80]}")
+        self._contents.add(digest, content)
         return content
 
     async def audit(self, after: str, limit: int) -> Mapping[str, Entry]:

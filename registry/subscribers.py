@@ -8,7 +8,7 @@ from typing import Final
 
 from registry.feedback import Consumer, Outcome
 from registry.generation import Generation, Subscription, decide_generation
-from registry.names import ServiceVersion
+from registry.names import ServiceVersion, VersionPattern
 from registry.providers import Present
 from registry.service import Registry
 from registry.store.interfaces import Presence, StoreError
@@ -53,7 +53,7 @@ class Subscribers:
         self._present = present
         self._clock = clock
         self._subscribers: dict[str, ConnectedInstance] = {}
-        self._dirty: dict[str, bytes | None] = {}
+        self._dirty: dict[str, Consumer | None] = {}
         self._has_dirty = asyncio.Event()
         registry.on_change(self._update)
 
@@ -111,23 +111,49 @@ class Subscribers:
             await self._has_dirty.wait()
             await asyncio.sleep(_PRESENCE_INTERVAL_S)
             self._has_dirty.clear()
-            entries, self._dirty = self._dirty, {}
+            dirty, self._dirty = self._dirty, {}
+            entries = {
+                key: consumer.to_bytes() if consumer is not None else None
+                for key, consumer in dirty.items()
+            }
             try:
                 await self._presence.put(entries)
             except StoreError:
-                self._dirty = {**entries, **self._dirty}
+                self._dirty = {**dirty, **self._dirty}
                 self._has_dirty.set()
 
     def _update(self, changed: set[ServiceVersion]) -> None:
         """Decide the generations of those that follow a changed version."""
         if not changed:
             return
+        decided: dict[tuple[VersionPattern, ...], Generation | None] = {}
         for subscriber in self._subscribers.values():
-            if any(subscriber.subscription.follows(name) for name in changed):
+            patterns = subscriber.subscription.patterns
+            if patterns not in decided:
+                follows = any(subscriber.subscription.follows(name) for name in changed)
+                decided[patterns] = self._decide_for_all(patterns) if follows else None
+            generation = decided[patterns]
+            if generation is not None:
+                self._set_generation(subscriber, generation)
+            elif any(subscriber.subscription.follows(name) for name in changed):
                 self._decide(subscriber)
+
+    def _decide_for_all(self, patterns: tuple[VersionPattern, ...]) -> Generation | None:
+        """Return the generation of all that follow some patterns; None if it differs among them.
+
+        It differs by gray releases alone.
+        """
+        state = self._registry.state
+        for name, publication in state.publications():
+            if publication.gray is not None and any(p.matches(name) for p in patterns):
+                return None
+        return decide_generation(state, Subscription("", "", {}, patterns))
 
     def _decide(self, subscriber: ConnectedInstance) -> None:
         generation = decide_generation(self._registry.state, subscriber.subscription)
+        self._set_generation(subscriber, generation)
+
+    def _set_generation(self, subscriber: ConnectedInstance, generation: Generation) -> None:
         previous = subscriber.generation
         if previous is not None and previous.digest == generation.digest:
             return
@@ -146,5 +172,5 @@ class Subscribers:
     def _show(self, key: str, consumer: Consumer | None) -> None:
         """Show an instance here at once, and to the other registries soon."""
         self._present.show_consumer(key, consumer)
-        self._dirty[key] = consumer.to_bytes() if consumer is not None else None
+        self._dirty[key] = consumer
         self._has_dirty.set()
