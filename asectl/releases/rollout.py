@@ -3,6 +3,7 @@
 import sys
 from typing import Any
 
+from asectl.keys.store import time_text
 from asectl.main import EXIT_FAILED
 from asectl.releases.api import RegistryApiClient, version_path
 from asectl.table import align, printable
@@ -36,7 +37,7 @@ def status_lines(status: dict[str, Any]) -> list[str]:
     instances = status["instances"]
     if not instances:
         return ["no instance follows it"]
-    rows = [["INSTANCE", "LABELS", "WANTED", "RUNS", "STATE", "REASON"]]
+    rows = [["INSTANCE", "LABELS", "WANTED", "RUNS", "STATE", "SINCE", "REASON"]]
     rows += [
         [
             instance["instance"],
@@ -44,6 +45,7 @@ def status_lines(status: dict[str, Any]) -> list[str]:
             f"{instance['wanted'] or '-'}{' (gray)' if instance['is_gray'] else ''}",
             str(instance["running"] or "-"),
             instance["outcome"],
+            time_text(instance["since"]),
             instance["reason"].replace("\n", " / ")[:200],
         ]
         for instance in instances
