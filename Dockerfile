@@ -14,6 +14,7 @@ COPY deploy deploy
 COPY examples examples
 COPY gateway gateway
 COPY lb lb
+COPY registry registry
 COPY rpc rpc
 COPY schemas schemas
 # Compiled: the build stage has the C compiler, the image needs none, nor pip or debug symbols.

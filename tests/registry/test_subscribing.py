@@ -2,11 +2,16 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from registry.grpc_methods import SUBSCRIBE
 from registry.names import VersionPattern
+from rpc.client import Channel
+from rpc.message_stream import stream_responses
+from schemas import wire
 from tests.registry.running import OWN, RunningSubscriber, running_registry
 
 SCHEMA = {
@@ -223,5 +228,44 @@ def test_a_change_reaches_many_at_once(tmp_path: Path, size: int) -> None:
             assert len(status["instances"]) == size
             assert {i["outcome"] for i in status["instances"]} == {"applied"}
             await asyncio.gather(*(s.__aexit__() for s in subscribers))
+
+    asyncio.run(run())
+
+
+def test_thousands_that_reconnect_at_once_are_served(tmp_path: Path) -> None:
+    count, connections = 2000, 4
+
+    async def follow(channel: Channel, number: int, arrivals: asyncio.Queue[bytes]) -> None:
+        first = wire.SubscriptionRequest(instance=f"gw-{number}")
+        first.follow.add(version=OWN)
+
+        async def requests() -> AsyncIterator[bytes]:
+            yield wire.SubscribeRequest(subscription=first).SerializeToString()
+            await asyncio.Event().wait()
+
+        async for message in stream_responses(channel.stream(SUBSCRIBE), requests()):
+            arrivals.put_nowait(message)
+
+    async def run() -> None:
+        async with running_registry(tmp_path) as registry:
+            await registry.release("a.txt", "1")
+            for number in range(2):  # the second time they come back
+                arrivals: asyncio.Queue[bytes] = asyncio.Queue()
+                channels = [Channel(registry.grpc) for _ in range(connections)]
+                tasks = [
+                    asyncio.ensure_future(follow(channels[i % connections], i, arrivals))
+                    for i in range(count)
+                ]
+                async with asyncio.timeout(60):
+                    for _ in range(count):
+                        await arrivals.get()
+                    await registry.release("a.txt", f"new {number}")
+                    for _ in range(count):
+                        await arrivals.get()
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                for channel in channels:
+                    await channel.close()
 
     asyncio.run(run())
