@@ -314,3 +314,38 @@ def test_up_runs_a_registry_that_the_others_follow(tmp_path: Path) -> None:
         }  # fmt: skip
         up.signal(signal.SIGINT)
         assert up.wait_for_exit() == 0
+
+
+def test_keys_come_with_the_files(registry: Registry, tmp_path: Path) -> None:
+    def create_key() -> str:
+        created = run_asectl("key", "create", "--app", "tests", cwd=tmp_path)
+        assert created.returncode == 0, created.stderr
+        return created.stdout.strip()
+
+    def upload(file: str, content: bytes) -> None:
+        url = f"{registry.path('gateway')}/files/{file}"
+        httpx.put(url, content=content, trust_env=False).raise_for_status()
+
+    def publish() -> None:
+        httpx.post(f"{registry.path('gateway')}/releases", trust_env=False).raise_for_status()
+
+    first = create_key()
+    upload("ase.yaml", b"auth: key\n")
+    upload("keys.sqlite", (tmp_path / "keys.sqlite").read_bytes())
+    publish()
+    registry.release("probe", "schema_probe.json", write_schema())
+    with start_gateway(registry, tmp_path / "gw") as gateway:
+        gateway.secrets.append(first)
+
+        def status(key: str) -> int:
+            headers = {"authorization": f"Bearer {key}"}
+            return gateway.post(make_envelope(), headers=headers).status_code
+
+        assert status(first) == 503  # no loader is there
+        second = create_key()
+        gateway.secrets.append(second)
+        assert status(second) == 401
+        upload("keys.sqlite", (tmp_path / "keys.sqlite").read_bytes())
+        publish()
+        gateway.wait_for_event("keys changed")
+        assert status(second) == 503
