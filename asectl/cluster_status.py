@@ -6,17 +6,14 @@ from typing import Any
 
 import httpx
 
+from asectl.grpc_health import check_health
 from asectl.output import add_output_argument, print_output
 from asectl.progress import progress
 from asectl.releases.api import RegistryApiClient, add_registry_arguments
 from asectl.table import align
-from rpc.client import Channel
-from rpc.status import RpcError
-from schemas.wire import HealthCheckRequest, HealthCheckResponse
 
 _EXIT_PARTIAL = 5
 _TIMEOUT_S = 2.0
-_HEALTH_METHOD = "/grpc.health.v1.Health/Check"
 _COMPONENTS = {
     "http": "gateway",
     "https": "gateway",
@@ -82,7 +79,7 @@ async def _ask(provider: dict[str, Any]) -> str:
     if protocol in ("http", "https"):
         return await _ask_http(f"{protocol}://{address}")
     if protocol == "ase":
-        return await _ask_loader(address)
+        return await check_health(address, _TIMEOUT_S) or "yes"
     return await _connect(address)
 
 
@@ -98,19 +95,6 @@ async def _ask_http(url: str) -> str:
     except httpx.HTTPError as error:
         return str(error) or type(error).__name__
     return "yes" if response.status_code == 200 else f"not ready ({response.status_code})"
-
-
-async def _ask_loader(address: str) -> str:
-    channel = Channel(address)
-    try:
-        request = HealthCheckRequest().SerializeToString()
-        data = await channel.unary(_HEALTH_METHOD, request, timeout=_TIMEOUT_S)
-    except RpcError as error:
-        return str(error)
-    finally:
-        await channel.close()
-    is_serving = HealthCheckResponse.FromString(data).status == HealthCheckResponse.SERVING
-    return "yes" if is_serving else "not serving"
 
 
 async def _connect(address: str) -> str:

@@ -8,16 +8,14 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
+from asectl.grpc_health import check_health
 from asectl.main import EXIT_UNREACHABLE, Failure
-from rpc.client import Channel
-from rpc.status import RpcError
-from schemas.wire import HealthCheckRequest, HealthCheckResponse
 
 BUILDERS: Final = ("docker", "podman")
 _PORT: Final = "8240/tcp"
 _START_TIMEOUT_S: Final = 120.0
 _POLL_INTERVAL_S: Final = 0.2
-_HEALTH: Final = "/grpc.health.v1.Health/Check"
+_CHECK_TIMEOUT_S: Final = 1.0
 
 
 def find_builder() -> str:
@@ -61,20 +59,8 @@ def _output(command: list[str]) -> str:
 
 def _wait_until_serving(address: str, builder: str, container: str) -> None:
     deadline = time.monotonic() + _START_TIMEOUT_S
-    while not asyncio.run(_is_serving(address)):
+    while asyncio.run(check_health(address, _CHECK_TIMEOUT_S)):
         if time.monotonic() > deadline:
             logs = _output([builder, "logs", "--tail", "20", container])
             raise Failure(f"{address}: the image does not serve:\n{logs}", EXIT_UNREACHABLE)
         time.sleep(_POLL_INTERVAL_S)
-
-
-async def _is_serving(address: str) -> bool:
-    channel = Channel(address)
-    try:
-        request = HealthCheckRequest().SerializeToString()
-        data = await channel.unary(_HEALTH, request, timeout=1.0)
-    except RpcError:
-        return False
-    finally:
-        await channel.close()
-    return HealthCheckResponse.FromString(data).status == HealthCheckResponse.SERVING

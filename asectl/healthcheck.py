@@ -7,6 +7,7 @@ from dataclasses import replace
 import httpx
 
 from asectl import http_client, options
+from asectl.grpc_health import check_health
 from asectl.http_client import HttpTarget
 from asectl.main import Failure
 from config.options import Config
@@ -79,19 +80,8 @@ def _check_http(server: HttpTarget, path: str, timeout: float) -> int:
 
 
 async def _check_loader(addr: str, timeout: float) -> int:
-    from rpc.client import Channel
-    from rpc.status import RpcError
-    from schemas.wire import HealthCheckRequest, HealthCheckResponse
-
-    channel = Channel(addr)
-    request = HealthCheckRequest().SerializeToString()
-    try:
-        response = await channel.unary("/grpc.health.v1.Health/Check", request, timeout=timeout)
-    except RpcError as error:
-        raise Failure(f"{addr}: {error}") from None
-    finally:
-        await channel.close()
-    if HealthCheckResponse.FromString(response).status != HealthCheckResponse.SERVING:
-        raise Failure(f"{addr}: not serving")
+    problem = await check_health(addr, timeout)
+    if problem:
+        raise Failure(f"{addr}: {problem}")
     print("serving")
     return 0

@@ -58,7 +58,9 @@ def run(args: argparse.Namespace) -> int:
         why = "" if args.no_image else "neither docker nor podman works here; "
         print(f"{why}build it: docker build -t {tag} {folder}")
         return 0
-    command = [builder, "build", "-t", tag, str(folder)]
+    # Podman's own format has no HEALTHCHECK.
+    image_format = ["--format", "docker"] if builder == "podman" else []
+    command = [builder, "build", *image_format, "-t", tag, str(folder)]
     if subprocess.run(command, check=False).returncode:  # noqa: S603 (its own command line)
         raise Failure(f"{' '.join(command)}: failed", EXIT_FAILED)
     print(f"image {tag}: {builder} run {tag} --lb GATEWAY:8220 --advertise NAME:8240")

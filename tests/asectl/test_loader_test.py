@@ -1,12 +1,14 @@
 """`asectl loader test` and `loader build`, as an author uses them."""
 
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.harness import Hub, Loader, run_asectl
+from tests.harness import ROOT, Hub, Loader, free_port, run_asectl
 
 WRAPPER = '''\
 from aseloader import Refused, service
@@ -124,3 +126,38 @@ def test_what_is_not_installed_cannot_be_locked(folder: Path) -> None:
     )
     assert result.returncode == 1
     assert "no-such-package-of-ours is not installed here" in result.stderr
+
+
+PODMAN = """\
+#!/bin/sh
+# Stands for podman where no container can run: the loader runs beside, as the image would run it.
+case "$1" in
+  info) exit 0 ;;
+  run) echo "$@" > {folder}/run.log
+       PYTHONPATH={root} {python} -m asectl loader run {folder}/wrapper.py:shout --lb "" \\
+           --port {port} > {folder}/loader.log 2>&1 &
+       echo $! > {folder}/pid; echo container-1 ;;
+  port) echo 127.0.0.1:{port} ;;
+  logs) cat {folder}/loader.log ;;
+  rm) kill "$(cat {folder}/pid)" ;;
+esac
+"""
+
+
+def test_the_same_cases_run_at_an_image(folder: Path) -> None:
+    (folder / "golden").mkdir()
+    (folder / "golden/word.txt").write_text("FROM A FILE?")
+    program = folder / "bin/podman"
+    program.parent.mkdir()
+    program.write_text(
+        PODMAN.format(folder=folder, root=ROOT, python=sys.executable, port=free_port())
+    )
+    program.chmod(0o755)
+    environ = {**os.environ, "PATH": f"{program.parent}:/usr/bin:/bin"}
+    command = ("loader", "test", "wrapper.py:shout", "--image", "shout", "--set", "a=b")
+    result = run_asectl(*command, cwd=folder, environ=environ)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "--publish 127.0.0.1::8240/tcp shout --lb" in (folder / "run.log").read_text()
+    pid = int((folder / "pid").read_text())
+    while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
+        pass  # it was told to end
