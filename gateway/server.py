@@ -220,7 +220,13 @@ class _Gateway:
         """Return what reloads config, schemas and certificate."""
         certificate = self.public_server.certificate
         return ConfigReloader(
-            source, config, base_dir, self.catalog, certificate, self.apply_reload
+            source,
+            config,
+            base_dir,
+            self.catalog,
+            certificate,
+            self.access.apply_limits,
+            self.apply_reload,
         )
 
     def apply_reload(self, outcome: str, changes: list[ContractChange]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from config.options import AuthOptions, Config
 from gateway.access.authenticator import Authenticator
 from gateway.access.certificates import CallerCertificates
-from gateway.access.identity import NO_LIMITS, limits_of
+from gateway.access.identity import NO_LIMITS, CallerLimits, limits_of
 from gateway.access.key_store import KeyFile, KeyStore
 from gateway.access.key_table import KeySource, StaticKeys
 from gateway.access.key_watch import watch_keys
@@ -71,12 +71,16 @@ class AccessControl:
         watchers = [] if self.keys is None else [watch_keys(self.keys)]
         if self.jwks is not None:
             watchers.append(self.jwks.watch())
-        if self.keys is not None or self.limiter.has_limits():
-            is_requested = asyncio.Event()
-            self.limiter.on_new_meter = is_requested.set
-            shares = LimitShares(self.limiter, gateway_name, time.monotonic)
-            watchers.append(share_limits(shares, lease, is_requested, time.monotonic))
+        is_requested = asyncio.Event()
+        self.limiter.on_new_meter = is_requested.set
+        shares = LimitShares(self.limiter, gateway_name, time.monotonic)
+        is_limited = self.keys is not None or self.limiter.has_limits()
+        watchers.append(_share_limits(shares, lease, is_requested, is_limited=is_limited))
         return watchers
+
+    def apply_limits(self, config: Config) -> None:
+        """Take the limits of a reloaded configuration."""
+        self.limiter.set_limits(*_limits(config))
 
 
 def _open_jwks(options: AuthOptions, base_dir: Path) -> "Jwks | None":
@@ -99,10 +103,31 @@ def _caller_certificates(config: Config) -> CallerCertificates | None:
     return CallerCertificates(config.auth.mtls_name, names_by_app)
 
 
-def _limiter(config: Config, used_by_key: Mapping[str, tuple[int, int]]) -> UsageLimiter:
-    """Return the limiter of the applications and services that have limits, and of keys."""
+async def _share_limits(
+    shares: LimitShares,
+    lease: Callable[[bytes], Awaitable[bytes]],
+    is_requested: asyncio.Event,
+    *,
+    is_limited: bool,
+) -> None:
+    """Share limits with the other gateways, forever; if there are none yet, from the first on."""
+    if not is_limited:
+        await is_requested.wait()
+    await share_limits(shares, lease, is_requested, time.monotonic)
+
+
+def _limits(
+    config: Config,
+) -> tuple[dict[str, CallerLimits], dict[str, CallerLimits], dict[str, int]]:
+    """Return the limits of applications, those of services, and the licences of services."""
     apps = {name: limits_of(options) for name, options in config.apps.items()}
     services = {name: limits_of(options) for name, options in config.services.items()}
     limited = {name: limits for name, limits in services.items() if limits != NO_LIMITS}
     licences = {name: o.licences for name, o in config.services.items() if o.licences}
-    return UsageLimiter(apps, limited, time.monotonic, time.time, used_by_key, licences)
+    return apps, limited, licences
+
+
+def _limiter(config: Config, used_by_key: Mapping[str, tuple[int, int]]) -> UsageLimiter:
+    """Return the limiter of the applications and services that have limits, and of keys."""
+    apps, services, licences = _limits(config)
+    return UsageLimiter(apps, services, time.monotonic, time.time, used_by_key, licences)

@@ -38,28 +38,62 @@ class UsageLimiter:
         licences: Mapping[str, int] = NO_LICENCES,
     ) -> None:
         self._used_by_key = used_by_key
-        self._licences = licences
+        self._licences: Mapping[str, int] = NO_LICENCES
         self._licence_meters: dict[tuple[str, str], Meter] = {}
         self._clock = clock
         self._wall_clock = wall_clock
         self._started_at = wall_clock()
-        self._apps = {
-            name: Meter(f"app {name}", limits)
-            for name, limits in app_limits.items()
-            if limits != NO_LIMITS
-        }
-        self._services = {
-            name: Meter(f"service {name}", limits) for name, limits in service_limits.items()
-        }
-        for meter in (*self._apps.values(), *self._services.values()):
-            meter.start_period(0, self._started_at)
+        self._apps: dict[str, Meter] = {}
+        self._services: dict[str, Meter] = {}
         self._keys: dict[str, Meter] = {}
         self.gateways = 1
         self.on_new_meter: Callable[[], None] | None = None
+        self._app_names: frozenset[str] = frozenset()
+        self.set_limits(app_limits, service_limits, licences)
+
+    def set_limits(
+        self,
+        app_limits: Mapping[str, CallerLimits],
+        service_limits: Mapping[str, CallerLimits],
+        licences: Mapping[str, int],
+    ) -> None:
+        """Take the limits of a new configuration, between two requests.
+
+        What was counted of an application or a service counts on, unless the period of its quota is
+        another one.
+        """
+        limited_apps = {n: limits for n, limits in app_limits.items() if limits != NO_LIMITS}
+        self._apps = self._renew("app", self._apps, limited_apps)
+        self._services = self._renew("service", self._services, service_limits)
+        self._licences = licences
         self._app_names = frozenset(app_limits)
+        self._licence_meters = {
+            pair: meter for pair, meter in self._licence_meters.items() if pair[1] in licences
+        }
+        for (_, service_id), meter in self._licence_meters.items():
+            meter.limits = CallerLimits(concurrency=licences[service_id])
         for app_id in app_limits:
             for service_id in licences:
                 self._licence_meter(app_id, service_id)
+        if self.on_new_meter is not None and self.has_limits():
+            self.on_new_meter()
+
+    def _renew(
+        self, kind: str, meters: Mapping[str, Meter], limits_by_name: Mapping[str, CallerLimits]
+    ) -> dict[str, Meter]:
+        """Return the meters of limits: those that there were, with the new limits, and new ones."""
+        renewed: dict[str, Meter] = {}
+        for name, limits in limits_by_name.items():
+            meter = meters.get(name)
+            if meter is None:
+                meter = Meter(f"{kind} {name}", limits)
+                meter.share = 1.0 / self.gateways
+                meter.start_period(0, self._wall_clock())
+            elif meter.limits.quota_days != limits.quota_days:
+                meter.start_period(0, self._wall_clock())
+            meter.limits = limits
+            renewed[name] = meter
+        return renewed
 
     def admit(self, identity: Identity, service_id: str) -> Admission:
         """Count a request of a caller. Raises LimitExceededError if it exceeds a limit.

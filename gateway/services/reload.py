@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import Protocol
 
 from config import describe
-from config.options import Config
+from config.options import (
+    ITEM_SECTIONS,
+    Config,
+    LimitOptions,
+    default_of,
+    option_fields,
+)
 from config.source import ConfigError
 from gateway.services import schema_folder
 from gateway.services.catalog import Catalog, Contract, ContractChange
@@ -23,6 +29,15 @@ from gateway.services.reload_requests import ReloadOutcome, ReloadRequests
 _logger = logging.getLogger("ase.gateway")
 
 POLL_INTERVAL_S = 1.0
+# Options of a service, of an application or of both that take effect on reload.
+_CONTRACT_OPTIONS = ("deadline", "affinity", "get_events")
+_LIMIT_OPTIONS = tuple(field.name for field in option_fields(LimitOptions))
+# What an option of an application or service is where it is not named.
+_ITEM_DEFAULTS = {
+    (section, field.name): default_of(field)
+    for section, section_type in ITEM_SECTIONS.items()
+    for field in option_fields(section_type)
+}
 ReadConfig = Callable[[], tuple[Config, Path]]
 
 
@@ -53,7 +68,8 @@ class ReloadableCertificate(Protocol):
 class ConfigReloader:
     """Keeps a catalog up to date with the files of config and schemas, and the certificate.
 
-    The catalog is initially that of `config` and `base_dir`. `on_reload` is called after each
+    The catalog is initially that of `config` and `base_dir`. `apply_limits` takes the limits of a
+    config that is valid. `on_reload` is called after each
     reload with its outcome, "done", "same" or "refused", and the changes of contracts.
 
     `_startup_config` is the
@@ -69,6 +85,7 @@ class ConfigReloader:
         base_dir: Path,
         catalog: Catalog,
         certificate: ReloadableCertificate | None,
+        apply_limits: Callable[[Config], None],
         on_reload: Callable[[str, list[ContractChange]], None],
     ) -> None:
         self._source = source
@@ -76,6 +93,7 @@ class ConfigReloader:
         self._base_dir = base_dir
         self._catalog = catalog
         self._certificate = certificate
+        self._apply_limits = apply_limits
         self._on_reload = on_reload
         self._fingerprint = self._take_fingerprint()
 
@@ -127,6 +145,7 @@ class ConfigReloader:
             self._on_reload("refused", [])
             return self._refused(str(error))
         changes = self._catalog.reload(contracts, config.services, config.gateway.deadline)
+        self._apply_limits(config)
         changed = bool(changes) or _reloadable_values(self._config) != _reloadable_values(config)
         self._config, self._base_dir = config, base_dir
         restart_required = _restart_required(self._startup_config, config)
@@ -192,10 +211,18 @@ class ConfigReloader:
 
 def _is_reloadable(name: str) -> bool:
     """Return whether an option takes effect on reload; the others need a restart."""
-    is_service_option = name.startswith("services.") and name.endswith(
-        (".deadline", ".affinity", ".get_events")
+    section, _, _ = name.partition(".")
+    option = name.rpartition(".")[2]
+    return (
+        name in ("schemas", "gateway.deadline")
+        or (section == "services" and option in (*_CONTRACT_OPTIONS, *_LIMIT_OPTIONS, "licences"))
+        or (section == "apps" and option in _LIMIT_OPTIONS)
     )
-    return is_service_option or name in ("schemas", "gateway.deadline")
+
+
+def _default(name: str) -> object:
+    """Return the default of an option of an application or service; None of other options."""
+    return _ITEM_DEFAULTS.get((name.partition(".")[0], name.rpartition(".")[2]))
 
 
 def _option_values(config: Config) -> dict[str, object]:
@@ -210,10 +237,15 @@ def _reloadable_values(config: Config) -> dict[str, object]:
 def _restart_required(old: Config, new: Config) -> list[str]:
     """Return the names of changed options that need a restart.
 
-    A missing option equals an empty one. Secrets are compared in redacted form, so that the change
-    from one secret to another is not noticed.
+    A missing option equals an empty one, and that of an application or service its default. Secrets
+    are compared in redacted form, so that the change from one secret to another is not noticed.
     """
     old_values, new_values = _option_values(old), _option_values(new)
     names = sorted({*old_values, *new_values})
-    changed = [n for n in names if (old_values.get(n) or None) != (new_values.get(n) or None)]
+    changed = [
+        name
+        for name in names
+        if (old_values.get(name, _default(name)) or None)
+        != (new_values.get(name, _default(name)) or None)
+    ]
     return [name for name in changed if not _is_reloadable(name)]

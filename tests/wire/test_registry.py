@@ -349,3 +349,19 @@ def test_keys_come_with_the_files(registry: Registry, tmp_path: Path) -> None:
         publish()
         gateway.wait_for_event("keys changed")
         assert status(second) == 503
+
+
+def test_limits_of_a_release_hold_at_once(registry: Registry, tmp_path: Path) -> None:
+    with Hub() as hub, Loader(hub.lb) as loader:
+        instance = f"instances: [{{service: probe, addr: '{loader.addr}', total: 64}}]\n"
+        registry.release("probe", "schema_probe.json", write_schema())
+        registry.release("gateway", "ase.yaml", instance)
+        with start_gateway(registry, tmp_path / "gw") as gateway:
+            assert [gateway.call().status_code for _ in range(3)] == [200] * 3
+            limit = "services: {probe: {rate: 0.001, burst: 1}}\n"
+            registry.release("gateway", "ase.yaml", instance + limit)
+            assert registry.status("gateway") == {"gw": (2, "applied")}
+            assert [gateway.call().status_code for _ in range(3)] == [200, 429, 429]
+            httpx.post(f"{registry.path('gateway')}/rollback", trust_env=False)
+            assert registry.status("gateway") == {"gw": (3, "applied")}
+            assert [gateway.call().status_code for _ in range(3)] == [200] * 3

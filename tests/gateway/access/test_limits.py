@@ -141,3 +141,41 @@ def test_licences_of_a_service_count_for_each_application() -> None:
         limits.admit(other, "ocr")
         limits.admit(other, "ocr")
     limits.extend(limits.admit(shop, "any"), shop, "ocr")
+
+
+def test_new_limits_hold_at_once_and_what_was_counted_counts_on() -> None:
+    limits = limiter({"shop": TWO}, {"ocr": CallerLimits(quota=3)})
+    shop = Identity("shop", "k1", method="key")
+    first = limits.admit(shop, "ocr")
+    limits.admit(shop, "ocr")
+    limits.set_limits({"shop": CallerLimits(concurrency=3)}, {"ocr": CallerLimits(quota=3)}, {})
+    limits.admit(shop, "ocr")
+    with pytest.raises(LimitExceededError, match="app shop has 3"):
+        limits.admit(shop, "probe")
+    first.release()
+    with pytest.raises(LimitExceededError, match="service ocr has used its 3 requests"):
+        limits.admit(shop, "ocr")
+    # Another period begins anew.
+    limits.set_limits({}, {"ocr": CallerLimits(quota=3, quota_days=30)}, {})
+    limits.admit(shop, "ocr")
+    limits.set_limits({}, {}, {})
+    assert limits.admit(shop, "ocr") is NO_ADMISSION
+    assert not limits.has_limits()
+
+
+def test_new_limits_are_shared_with_other_gateways() -> None:
+    limits = limiter()
+    requested: list[None] = []
+    limits.on_new_meter = lambda: requested.append(None)
+    limits.set_limits({}, {}, {})
+    assert not requested
+    limits.gateways = 4
+    limits.set_limits({"shop": TWO}, {}, {"ocr": 2})
+    assert requested
+    names = [meter.name for meter in limits.shared_meters()]
+    assert names == ["app shop", "app shop of service ocr"]
+    assert [meter.share for meter in limits.shared_meters()] == [0.25, 0.0]
+    limits.set_limits({"shop": TWO}, {}, {"ocr": 5})
+    assert limits.shared_meters()[1].limits.concurrency == 5
+    limits.set_limits({"shop": TWO}, {}, {})
+    assert [meter.name for meter in limits.shared_meters()] == ["app shop"]

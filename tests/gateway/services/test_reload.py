@@ -103,6 +103,7 @@ class RunningReloader:
         self.error: Exception | None = None
         self.read_count = 0
         self._outcomes: list[str] = []
+        self.limited: list[Config] = []
         self.changes: list[ContractChange] = []
         self.catalog = Catalog(CONTRACTS, {}, DEADLINE)
         self.requests = ReloadRequests()
@@ -116,6 +117,7 @@ class RunningReloader:
             folder,
             self.catalog,
             certificate,
+            self.limited.append,
             self._on_reload,
         )
         self.loop = VirtualLoop()
