@@ -17,7 +17,7 @@ from asectl.main import EXIT_CONFIG, EXIT_UNREACHABLE, Failure
 from config.options import Config, RegistryOptions
 from config.source import ConfigError
 from registry.client.connection import RegistryServers
-from registry.client.mirror import Mirror
+from registry.client.mirror import Mirror, MirrorError
 from registry.client.provider import ProviderRegistration, discover
 from registry.client.subscriber import Apply, ApplyResult, RegistrySubscriber
 from registry.feedback import Outcome
@@ -34,6 +34,10 @@ _logger = logging.getLogger("ase.registry")
 # How hubs are registered: one in a process of its own, and one inside a gateway.
 HUB_SERVICE, HUB_PROTOCOL, INNER_HUB_PROTOCOL = "lb", "ase-hub", "ase-inner-hub"
 _DISCOVER_TIMEOUT_S = 3.0
+_NEVER_RAN = (
+    "an earlier start with it did not come to run, so the one before is used; it is tried again "
+    "while the process runs"
+)
 _LEAVE_TIMEOUT_S = 1.0
 
 
@@ -142,6 +146,10 @@ class RegistryLink:
         A generation that the process could not start with is refused, and the one before is used.
         Raises Failure (exit code 4) if there is none at all.
         """
+        try:
+            self.mirror.recover()
+        except MirrorError as error:
+            raise Failure(f"registry.cache: {error}") from None
         handler = _RecordList(self._records)
         _logger.addHandler(handler)
         _logger.propagate = False
@@ -157,7 +165,7 @@ class RegistryLink:
         async def apply(_: Path) -> ApplyResult:
             return _as_result(await requests.reload())
 
-        return asyncio.create_task(self._follow(apply))
+        return self._start_following(apply)
 
     def follow_until_restart(self) -> "asyncio.Task[None]":
         """Follow the registries; what changes is checked, and takes effect at the next start."""
@@ -168,7 +176,19 @@ class RegistryLink:
                 return ApplyResult(Outcome.APPLIED, "at the next start")
             return result
 
-        return asyncio.create_task(self._follow(apply))
+        return self._start_following(apply)
+
+    def _start_following(self, apply: Apply) -> "asyncio.Task[None]":
+        """Follow the registries, now that the process runs with the generation in use."""
+        self.mirror.accept()
+
+        async def apply_and_accept(folder: Path) -> ApplyResult:
+            result = await apply(folder)
+            if result.outcome is Outcome.APPLIED:
+                self.mirror.accept()
+            return result
+
+        return asyncio.create_task(self._follow(apply_and_accept))
 
     async def _follow(self, apply: Apply) -> None:
         subscriber = self._subscriber()
@@ -183,6 +203,10 @@ class RegistryLink:
         subscriber = self._subscriber()
 
         async def apply(_: Path) -> ApplyResult:
+            folder = self.mirror.in_use()
+            is_doubtful = folder is not None and self.mirror.is_doubtful(folder)
+            if is_doubtful and self.mirror.has_accepted():
+                return ApplyResult(Outcome.FAILED, _NEVER_RAN)
             return await asyncio.to_thread(self._check, self._args)
 
         subscriber.start_applying(apply)
@@ -207,6 +231,7 @@ class RegistryLink:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        self.mirror.mark_tried()
         result = subscriber.last_result
         if result.outcome in (Outcome.REFUSED, Outcome.FAILED) and self.mirror.read() is None:
             raise Failure(

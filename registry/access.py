@@ -23,13 +23,17 @@ ROLE_NAMES: Final = {role.name.lower(): role for role in Role}
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who asks, and the highest role by project; `*` is every project."""
+    """Who asks, and the highest role by project; `*` is every project.
+
+    `name` is for people to read: a part of it is what the client says. `identity` is proved.
+    """
 
     name: str
     roles: Mapping[str, Role] = field(default_factory=dict)
+    identity: str = ""
 
     @classmethod
-    def from_grants(cls, name: str, grants: Iterable[str]) -> Self:
+    def from_grants(cls, name: str, grants: Iterable[str], identity: str = "") -> Self:
         """Return the actor with grants such as `editor` or `publisher@shop`.
 
         Raises RegistryError INVALID.
@@ -38,7 +42,7 @@ class Actor:
         for grant in grants:
             role, project = parse_grant(grant)
             roles[project] = max(role, roles.get(project, role))
-        return cls(name, roles)
+        return cls(name, roles, identity)
 
     def require(self, role: Role, project: str) -> None:
         """Raise RegistryError FORBIDDEN unless the actor has a role in a project."""
@@ -84,4 +88,5 @@ class OpenAuthorizer:
 
     def identify(self, authorization: str, author: str) -> Actor:  # noqa: ARG002 (none is needed)
         """Return an actor of all roles with the claimed name."""
-        return Actor(author or "anonymous", {ANY: Role.ADMIN})
+        name = author or "anonymous"
+        return Actor(name, {ANY: Role.ADMIN}, name)

@@ -31,16 +31,21 @@ from registry.store.interfaces import Transaction
 _ANY_TAG: Final = "*"
 AUDIT_PREFIX: Final = keys.AUDIT
 # The keys that the state is made of: all but the audit log.
-STATE_PREFIXES: Final = (keys.DRAFT, keys.RELEASE, keys.PUBLICATION, keys.PROJECT, keys.PROVIDER)
+# Publications before releases: whoever reads them in this order has every release that is seen.
+STATE_PREFIXES: Final = (keys.DRAFT, keys.PUBLICATION, keys.RELEASE, keys.PROJECT, keys.PROVIDER)
 
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who gives a command, and when (Unix time). `nonce` tells commands of one time apart."""
+    """Who gives a command, and when (Unix time). `nonce` tells commands of one time apart.
+
+    `name` is for people to read, `identity` what is proved: a key.
+    """
 
     name: str
     at: float
     nonce: str
+    identity: str
 
 
 def draft_files(state: RegistryState, name: ServiceVersion) -> Mapping[str, FileRef]:
@@ -68,6 +73,7 @@ def put_file(
     check_file_name(file_name)
     files = dict(draft_files(state, name))
     _check_tag(files.get(file_name), if_match, file_name)
+    _check_place(file_name, files)
     files[file_name] = ref
     if len(files) > MAX_FILES:
         raise RegistryError(Refusal.TOO_LARGE, f"{name}: at most {MAX_FILES} files")
@@ -104,13 +110,19 @@ def publish(
     name: ServiceVersion,
     comment: str,
     rule: GrayRule | None = None,
+    digest: str = "",
 ) -> Transaction:
     """Make the draft a release, and show it to all, or by a rule to some (a gray release).
 
-    In a project with approval it waits for a second person instead. Raises RegistryError
-    PRECONDITION if nothing was edited, or if a gray or a waiting release must be decided first.
+    `digest` is that of the files that the author has seen, "" for whatever they are. In a project
+    with approval it waits for a second person instead. Raises RegistryError PRECONDITION if nothing
+    was edited, or if a gray or a waiting release must be decided first; CONFLICT if the draft was
+    edited since.
     """
     draft, _ = state.draft(name)
+    if draft is not None and digest and files_digest(draft.files) != digest:
+        message = f"{name}: somebody else has edited the draft"
+        raise RegistryError(Refusal.CONFLICT, message, "look at it again, and publish it then")
     publication, _ = state.publication(name)
     stable = state.release(name, publication.stable)
     if draft is None or (stable is not None and files_digest(draft.files) == stable.digest):
@@ -150,6 +162,7 @@ def promote(state: RegistryState, author: Author, name: ServiceVersion) -> Trans
     """Show the gray release to all. Raises RegistryError PRECONDITION without one."""
     publication, _ = state.publication(name)
     gray = _gray(name, publication)
+    _check_second_person(state, author, name, gray)
     promoted = replace(publication, stable=gray.release, gray=None, since=author.at)
     return _republish(state, author, name, promoted, "promote", f"release {gray.release}")
 
@@ -172,6 +185,7 @@ def change_rule(
     publication, _ = state.publication(name)
     gray = _gray(name, publication)
     _check_rule(rule)
+    _check_second_person(state, author, name, gray)
     changed = replace(publication, gray=replace(gray, rule=rule))
     return _republish(state, author, name, changed, "gray", f"release {gray.release} to {rule}")
 
@@ -183,12 +197,13 @@ def approve(state: RegistryState, author: Author, name: ServiceVersion) -> Trans
     """
     publication, _ = state.publication(name)
     pending = _pending(name, publication)
-    if pending.author == author.name:
+    if pending.identity == author.identity:
         raise RegistryError(
             Refusal.FORBIDDEN,
             f"{name}: release {pending.release} needs the approval of somebody else",
         )
-    shown = _show(replace(publication, pending=None), pending.release, pending.rule, author)
+    proposer = replace(author, name=pending.author, identity=pending.identity)
+    shown = _show(replace(publication, pending=None), pending.release, pending.rule, proposer)
     return _republish(state, author, name, shown, "approve", f"release {pending.release}")
 
 
@@ -196,8 +211,18 @@ def reject(state: RegistryState, author: Author, name: ServiceVersion) -> Transa
     """Give up the release that waits for approval. Raises RegistryError PRECONDITION."""
     publication, _ = state.publication(name)
     pending = _pending(name, publication)
+    release = state.release(name, pending.release)
+    key, (draft, revision) = keys.draft_key(name), state.draft(name)
+    puts = {}
+    if draft is None and release is not None and not release.restores:
+        # What was proposed can be edited, and proposed again.
+        record = Draft(publication.stable, release.files, pending.author, author.at)
+        puts[key] = record.to_bytes()
     detail = f"release {pending.release}"
-    return _republish(state, author, name, replace(publication, pending=None), "reject", detail)
+    rejected = replace(publication, pending=None)
+    return _republish(
+        state, author, name, rejected, "reject", detail, puts=puts, expected={key: revision}
+    )
 
 
 def set_retired(
@@ -295,7 +320,9 @@ def _release(
     release = Release(number, files, digest, author.name, comment, author.at, restores)
     numbered = replace(publication, last_number=number)
     if state.settings(name.project)[0].approval:
-        shown = replace(numbered, pending=PendingRelease(number, rule, author.name))
+        shown = replace(
+            numbered, pending=PendingRelease(number, rule, author.name, author.identity)
+        )
         action = "propose"
     else:
         shown = _show(numbered, number, rule, author)
@@ -318,7 +345,9 @@ def _show(
     """Return the publication that shows a release to all, or by a rule to some."""
     if rule is None:
         return replace(publication, stable=number, gray=None, since=author.at)
-    return replace(publication, gray=GrayRelease(number, rule, author.name, author.at))
+    return replace(
+        publication, gray=GrayRelease(number, rule, author.name, author.at, author.identity)
+    )
 
 
 def _republish(
@@ -372,6 +401,29 @@ def _check_tag(ref: FileRef | None, if_match: str | None, file_name: str) -> Non
         else f"{file_name}: it exists"
     )
     raise RegistryError(Refusal.CONFLICT, message, "read it again, and make the change there")
+
+
+def _check_place(file_name: str, files: Mapping[str, FileRef]) -> None:
+    """Raise RegistryError INVALID for a file that is a folder of others, or below one."""
+    folders = {"schemas"}  # those of other services are there, at gateways
+    for other in files:
+        parts = other.split("/")
+        folders |= {"/".join(parts[:count]) for count in range(1, len(parts))}
+    parts = file_name.split("/")
+    parents = {"/".join(parts[:count]) for count in range(1, len(parts))}
+    if file_name in folders or parents & files.keys():
+        raise RegistryError(Refusal.INVALID, f"{file_name}: a file of that name would be a folder")
+
+
+def _check_second_person(
+    state: RegistryState, author: Author, name: ServiceVersion, gray: GrayRelease
+) -> None:
+    """Raise RegistryError FORBIDDEN if who made a gray release shows it to more, with approval."""
+    if state.settings(name.project)[0].approval and gray.identity == author.identity:
+        raise RegistryError(
+            Refusal.FORBIDDEN,
+            f"{name}: somebody else has to show release {gray.release} to others",
+        )
 
 
 def _check_rule(rule: GrayRule) -> None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Self
 
-from registry.generation import Subscription, visible_release
+from registry.generation import Subscription, wanted_release
 from registry.names import ServiceVersion, VersionPattern
 from registry.state import RegistryState
 
@@ -98,9 +98,10 @@ def rollout_status(
         subscription = consumer.subscription
         if not subscription.follows(name):
             continue
-        release, is_gray = visible_release(state, name, subscription)
-        wanted = release.number if release is not None else 0
+        wanted, is_gray = wanted_release(state, name, subscription)
         running = consumer.running.get(str(name), 0)
+        if not wanted and not running:  # it has files of the version that are not for this one
+            continue
         outcome, reason = consumer.outcome, consumer.reason
         if running == wanted:
             outcome, reason = Outcome.APPLIED, ""

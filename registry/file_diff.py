@@ -3,15 +3,19 @@
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from registry.records import Files
+
+# The time of a diff grows with the square of the lines; of a larger file only the name is told.
+_MAX_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class FileDiff:
     """A file that differs. `change` is added, removed or changed.
 
-    `lines` are those of a unified diff, empty for a file that is no text.
+    `lines` are those of a unified diff, empty for a file that is no text, or large.
     """
 
     file: str
@@ -33,6 +37,8 @@ def diff_files(old: Files, new: Files, contents: Mapping[str, bytes]) -> list[Fi
 
 
 def _unified_diff(file: str, before: bytes, after: bytes) -> list[str]:
+    if max(len(before), len(after)) > _MAX_BYTES:
+        return []
     try:
         old_lines, new_lines = before.decode().splitlines(), after.decode().splitlines()
     except UnicodeDecodeError:

@@ -5,8 +5,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from registry.names import ServiceVersion, VersionPattern, precedence
-from registry.records import FileKind, FileRef, GrayRule, Release, content_digest
+from registry.names import ANY, ServiceVersion, VersionPattern, precedence
+from registry.records import (
+    FileKind,
+    FileRef,
+    GrayRule,
+    Release,
+    content_digest,
+    files_digest,
+)
 from registry.state import RegistryState
 
 # Gray percentages are decided in steps of a hundredth of a percent.
@@ -72,8 +79,24 @@ def decide_generation(state: RegistryState, subscription: Subscription) -> Gener
                     if files:
                         selected[name] = SelectedRelease(name, release.number, is_gray, files)
     releases = tuple(selected.values())
-    lines = [f"{s.name}\0{s.release}\0{sorted(s.files)}\n" for s in releases]
+    # Contents too: another store may have other files under the same number.
+    lines = [f"{s.name}\0{s.release}\0{files_digest(s.files)}\n" for s in releases]
     return Generation(state.revision, content_digest("".join(lines).encode()), releases)
+
+
+def wanted_release(
+    state: RegistryState, name: ServiceVersion, subscription: Subscription
+) -> tuple[int, bool]:
+    """Return which release of one version an instance has to run, 0 if none; and whether gray.
+
+    As `decide_generation`, for one version.
+    """
+    for pattern in subscription.patterns:
+        if pattern.matches(name) and name in _newest(state, pattern, name.service):
+            release, is_gray = visible_release(state, name, subscription)
+            if release is not None and _select(release, pattern):
+                return release.number, is_gray
+    return 0, False
 
 
 def visible_release(
@@ -106,11 +129,18 @@ def _bucket(name: ServiceVersion, instance: str) -> int:
     return int.from_bytes(digest[:8], "big") % _BUCKETS
 
 
-def _newest(state: RegistryState, pattern: VersionPattern) -> Iterable[ServiceVersion]:
-    """Return the versions of a pattern that are in service; of each service the newest."""
+def _newest(
+    state: RegistryState, pattern: VersionPattern, service_name: str = ANY
+) -> Iterable[ServiceVersion]:
+    """Return the versions of a pattern that are in service; of each service the newest.
+
+    `service_name` leaves out other services.
+    """
     newest: dict[tuple[str, str, str], ServiceVersion] = {}
     for name, publication in state.publications():
         if publication.retired or not publication.stable or not pattern.matches(name):
+            continue
+        if service_name not in (ANY, name.service):
             continue
         service = (name.project, name.group, name.service)
         other = newest.get(service)

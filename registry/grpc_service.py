@@ -29,9 +29,11 @@ _MAX_INLINE_SUM: Final = 4 * 1024 * 1024
 _MAX_FETCHED_BYTES: Final = 8 * 1024 * 1024
 _MAX_CACHED_MESSAGES: Final = 16
 _SILENCE_S: Final = 30.0  # without a message a subscriber is gone
-_MIN_LEASE_S, _MAX_LEASE_S = 0.5, 3600.0
+_MIN_LEASE_S, _MAX_LEASE_S = 0.5, 60.0
 _WARM_UP_S: Final = 5.0
 _MAX_LABELS: Final = 64
+_MAX_TEXT: Final = 256
+_MAX_RUNNING: Final = 10_000
 _MAX_REASON: Final = 2000
 
 _STATUSES: Final = {
@@ -91,7 +93,10 @@ class RegistryService:
             actor = self._identify(context)
             for pattern in subscription.patterns:
                 actor.require(Role.READER, pattern.project)
-        subscriber = self._subscribers.add(subscription, first.digest)
+        # Numbers of another store say nothing here.
+        is_ours = first.store == self._registry.store_id
+        running = dict(first.running) if is_ours else {}
+        subscriber = self._subscribers.add(subscription, first.digest, running)
         answers = asyncio.ensure_future(self._read_answers(subscriber, requests))
         answers.add_done_callback(lambda _: subscriber.changed.set())
         sent: set[str] = set()
@@ -143,8 +148,7 @@ class RegistryService:
         An instance that knows the generation gets its digest alone.
         """
         if is_known:
-            update = wire.GenerationUpdate(revision=generation.revision, digest=generation.digest)
-            return update.SerializeToString()
+            return self._update_of(generation).SerializeToString()
         inlined = _choose_inlined(generation, sent)
         sent |= inlined
         # Most instances get the same bytes.
@@ -155,8 +159,15 @@ class RegistryService:
             self._messages.add(key, message)
         return message
 
+    def _update_of(self, generation: Generation) -> wire.GenerationUpdate:
+        return wire.GenerationUpdate(
+            revision=generation.revision,
+            digest=generation.digest,
+            store=self._registry.store_id,
+        )
+
     async def _encode_message(self, generation: Generation, inlined: frozenset[str]) -> bytes:
-        update = wire.GenerationUpdate(revision=generation.revision, digest=generation.digest)
+        update = self._update_of(generation)
         for selected in generation.releases:
             version = update.versions.add(
                 version=str(selected.name), release=selected.release, gray=selected.is_gray
@@ -176,8 +187,11 @@ class RegistryService:
     async def _fetch(self, request: bytes, context: CallContext) -> bytes:
         reply, size = wire.FetchReply(), 0
         with _as_status():
-            self._identify(context)
+            actor = self._identify(context)
             for digest in wire.FetchRequest.FromString(request).digests:
+                projects = self._registry.state.projects_of(digest)
+                if not any(actor.may_read(project) for project in projects):
+                    raise RegistryError(Refusal.NOT_FOUND, f"no content {digest[:80]}")
                 content = await self._registry.content(digest)
                 size += len(content)
                 if size > _MAX_FETCHED_BYTES and reply.contents:
@@ -193,17 +207,17 @@ class RegistryService:
             provider = self._read_provider(info)
             self._identify(context).require(Role.READER, provider.name.project)
             duration = min(max(info.lease, _MIN_LEASE_S), _MAX_LEASE_S)
-            key = await self._leases.register(provider, duration)
+            registration = await self._leases.register(provider, duration)
         while True:
             override, _ = self._registry.state.override(provider.name, provider.address)
             state = override.state if override is not None else "online"
             yield wire.ProvideReply(state=state).SerializeToString()
             if await anext(aiter(requests), None) is None:
                 break
-            self._leases.renew(key, duration)
+            with _as_status():
+                await self._leases.renew(registration)
         # The client has ended its half: it leaves. If its connection breaks, the lease goes on.
-        with suppress(StoreError):
-            await self._leases.deregister(key)
+        await self._leases.deregister(registration)
 
     async def _discover(
         self, requests: AsyncIterator[bytes], context: CallContext
@@ -226,9 +240,11 @@ class RegistryService:
 
     def _encode_providers(self, pattern: VersionPattern, *, is_partial: bool) -> bytes:
         update = wire.ProvidersUpdate(partial=is_partial)
-        names = {p.name for p in self._present.providers.values() if pattern.matches(p.name)}
-        for name in sorted(names):
-            providers = self._present.providers.values()
+        by_name: dict[ServiceVersion, list[Provider]] = {}
+        for provider in self._present.providers.values():
+            if pattern.matches(provider.name):
+                by_name.setdefault(provider.name, []).append(provider)
+        for name, providers in sorted(by_name.items()):
             for provider in visible_providers(self._registry.state, name, providers):
                 update.providers.add(
                     version=str(provider.name),
@@ -241,8 +257,11 @@ class RegistryService:
         return update.SerializeToString(deterministic=True)
 
     def _read_provider(self, info: wire.ProviderInfo) -> Provider:
-        if not info.address or len(info.address) > 256 or len(info.labels) > _MAX_LABELS:
-            raise RegistryError(Refusal.INVALID, "a provider needs an address, and few labels")
+        if not info.address or len(info.address) > _MAX_TEXT or len(info.protocol) > _MAX_TEXT:
+            raise RegistryError(
+                Refusal.INVALID, "a provider needs an address, and a short protocol"
+            )
+        _check_labels(info.labels)
         name = ServiceVersion.parse(info.version)
         weight = info.weight or 100
         return Provider(name, info.address, info.protocol, weight, dict(info.labels), self._clock())
@@ -267,14 +286,23 @@ def _choose_inlined(generation: Generation, sent: set[str]) -> frozenset[str]:
 
 
 def _read_subscription(first: wire.SubscriptionRequest) -> Subscription:
-    if not first.instance or len(first.instance) > 256:
+    if not first.instance or max(len(first.instance), len(first.address)) > _MAX_TEXT:
         raise RegistryError(Refusal.INVALID, "a subscription needs the name of its instance")
-    if not first.follow or len(first.follow) > 64 or len(first.labels) > _MAX_LABELS:
+    if not first.follow or len(first.follow) > 64 or len(first.running) > _MAX_RUNNING:
         raise RegistryError(Refusal.INVALID, "a subscription follows 1 to 64 versions")
+    _check_labels(first.labels)
     patterns = tuple(
         VersionPattern.parse(p.version, schemas_only=p.schemas_only) for p in first.follow
     )
     return Subscription(first.instance, first.address, dict(first.labels), patterns)
+
+
+def _check_labels(labels: Mapping[str, str]) -> None:
+    """Raise RegistryError INVALID for labels that are many or long."""
+    longest = max(map(len, (*labels, *labels.values())), default=0)
+    if len(labels) > _MAX_LABELS or longest > _MAX_TEXT:
+        message = f"at most {_MAX_LABELS} labels of {_MAX_TEXT} characters"
+        raise RegistryError(Refusal.INVALID, message)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from registry import commands, feedback
+from registry import commands, feedback, keys
 from registry.access import Actor, Authorizer, Role
 from registry.commands import Author
 from registry.discovery import visible_providers
@@ -32,6 +32,7 @@ from registry.records import (
     GrayRule,
     Publication,
     Release,
+    files_digest,
 )
 from registry.service import Registry
 from registry.state import RegistryState
@@ -51,7 +52,8 @@ _STATUSES: Final = {
 _MAX_JSON_BYTES: Final = 64 * 1024
 _MIN_WAIT_S, _MAX_WAIT_S = 0.5, 60.0
 _MAX_AUDIT: Final = 1000
-_STATUS_INTERVAL_S: Final = 0.02
+_STATUS_INTERVAL_S: Final = 0.1
+_MAX_CHANGES: Final = 200  # of one answer of a watch
 _KEEP_ALIVE_S: Final = 15.0
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -79,6 +81,8 @@ class RegistryApi:
         self._present = present
         self._authorizer = authorizer
         self._find_breaks = find_breaks
+        # Set at the end: streams of events would hold it up.
+        self.stopping = asyncio.Event()
         self._backup = backup
 
     def routes(self) -> list[Route]:
@@ -130,8 +134,7 @@ class RegistryApi:
         name = self._readable_version(request)
         state = self._registry.state
         draft, _ = state.draft(name)
-        release = state.release(name, state.publication(name)[0].stable)
-        if draft is None and release is None:
+        if draft is None and not state.publication(name)[1]:
             raise RegistryError(Refusal.NOT_FOUND, f"{name}: there is no such version")
         files = commands.draft_files(state, name)
         return JSONResponse(
@@ -139,6 +142,7 @@ class RegistryApi:
                 **_describe_version(state, name),
                 "revision": state.revision,
                 "files": {file: asdict(ref) for file, ref in sorted(files.items())},
+                "digest": files_digest(files),
                 "draft_by": draft.edited_by if draft else "",
                 "draft_at": draft.edited_at if draft else 0,
             }
@@ -240,27 +244,33 @@ class RegistryApi:
 
     async def _watch(self, request: Request) -> Response:
         """Return the changes after a revision: as events, or the next ones after a wait."""
-        self._identify(request).require(Role.READER, request.query_params.get("project", "*"))
+        actor = self._identify(request)
+        project = request.query_params.get("project", "*")
+        actor.require(Role.READER, project)
         after = _integer(request.query_params.get("after", "0"), "after")
         last_event = request.headers.get("last-event-id", "")
         after = _integer(last_event, "last-event-id") if last_event else after
         changes = self._registry.changes(after)
         if "text/event-stream" in request.headers.get("accept", ""):
-            return StreamingResponse(_events(changes), media_type="text/event-stream")
+            events = _events(changes, project, self.stopping)
+            return StreamingResponse(events, media_type="text/event-stream")
         wait = min(_number(request.query_params.get("wait", "30"), "wait"), _MAX_WAIT_S)
         wait = max(wait, _MIN_WAIT_S)  # what is there already is read within it
-        rows = []
+        rows: list[dict[str, Any]] = []
+        revision = after
         try:
             async with asyncio.timeout(wait):
                 async for change_set in changes:
-                    rows.append(_describe_change_set(change_set))
-                    if change_set.revision >= self._registry.state.revision:
+                    revision = change_set.revision
+                    row = _describe_change_set(change_set, project)
+                    rows += [row] if row["changes"] else []
+                    if revision >= self._registry.state.revision or len(rows) >= _MAX_CHANGES:
                         break
         except TimeoutError:
             pass
         except StoreCompactedError as error:
             return JSONResponse({"error": str(error), "oldest": error.oldest, "kind": "gone"}, 410)
-        return JSONResponse({"changes": rows})
+        return JSONResponse({"changes": rows, "after": revision})
 
     # Changing
 
@@ -276,7 +286,7 @@ class RegistryApi:
         def decide(state: RegistryState, author: Author) -> Transaction:
             return commands.put_file(state, author, name, file, ref, if_match)
 
-        revision = await self._registry.execute(actor.name, decide)
+        revision = await self._registry.execute(actor, decide)
         return JSONResponse(
             {"revision": revision, "file": file, **asdict(ref)}, headers={"etag": f'"{ref.digest}"'}
         )
@@ -290,7 +300,7 @@ class RegistryApi:
         def decide(state: RegistryState, author: Author) -> Transaction:
             return commands.delete_file(state, author, name, file, if_match)
 
-        return JSONResponse({"revision": await self._registry.execute(actor.name, decide)})
+        return JSONResponse({"revision": await self._registry.execute(actor, decide)})
 
     async def _publish(self, request: Request) -> Response:
         actor = self._identify(request)
@@ -298,13 +308,14 @@ class RegistryApi:
         actor.require(Role.PUBLISHER, name.project)
         body = await _read_json(request, {"comment": str, "gray": dict, "force": bool})
         rule = _read_rule(body["gray"]) if body.get("gray") else None
-        state = self._registry.state
-        new = commands.draft_files(state, name)
+        files = commands.draft_files(self._registry.state, name)
+        # Only what was looked at, by the author (If-Match) and for breaks, is released.
+        digest = _expected_digest(request) or files_digest(files)
         if not body.get("force"):
-            await self._check_breaks(name, new)
+            await self._check_breaks(name, files)
 
         def decide(state: RegistryState, author: Author) -> Transaction:
-            return commands.publish(state, author, name, body.get("comment", ""), rule)
+            return commands.publish(state, author, name, body.get("comment", ""), rule, digest)
 
         return await self._execute(actor, name, decide)
 
@@ -355,7 +366,7 @@ class RegistryApi:
 
         if "approval" not in body:
             raise RegistryError(Refusal.INVALID, "approval is missing")
-        return JSONResponse({"revision": await self._registry.execute(actor.name, decide)})
+        return JSONResponse({"revision": await self._registry.execute(actor, decide)})
 
     async def _set_provider(self, request: Request) -> Response:
         actor = self._identify(request)
@@ -367,7 +378,7 @@ class RegistryApi:
         def decide(state: RegistryState, author: Author) -> Transaction:
             return commands.override_provider(state, author, name, address, new_state, comment)
 
-        return JSONResponse({"revision": await self._registry.execute(actor.name, decide)})
+        return JSONResponse({"revision": await self._registry.execute(actor, decide)})
 
     async def _make_backup(self, request: Request) -> Response:
         self._identify(request).require(Role.ADMIN, "*")
@@ -384,7 +395,7 @@ class RegistryApi:
         self, actor: Actor, name: ServiceVersion, decide: Callable[..., Transaction]
     ) -> Response:
         """Make a change of a version and return how it is published then."""
-        revision = await self._registry.execute(actor.name, decide)
+        revision = await self._registry.execute(actor, decide)
         publication, _ = self._registry.state.publication(name)
         return JSONResponse({"revision": revision, **_describe_publication(publication)})
 
@@ -448,7 +459,9 @@ def _guarded(handler: Handler) -> Handler:
             return await handler(request)
         except RegistryError as error:
             return _error_response(error)
-        except InvalidNameError as error:
+        except StoreError as error:
+            return _error_response(RegistryError(Refusal.UNAVAILABLE, str(error)))
+        except (InvalidNameError, OverflowError, UnicodeError) as error:
             return _error_response(RegistryError(Refusal.INVALID, str(error)))
         except ClientDisconnect:
             return Response(status_code=400)
@@ -584,35 +597,57 @@ def _describe_release(release: Release) -> dict[str, Any]:
     return {**asdict(release), "files": files}
 
 
-def _describe_change_set(change_set: ChangeSet) -> dict[str, Any]:
-    return {
-        "revision": change_set.revision,
-        "changes": [
-            {"key": change.key, "record": json.loads(change.value) if change.value else None}
-            for change in change_set.changes
-        ],
-    }
+def _describe_change_set(change_set: ChangeSet, project: str) -> dict[str, Any]:
+    """Return what a transaction has changed in a project, `*`: in all."""
+    changes = []
+    for change in change_set.changes:
+        record = json.loads(change.value) if change.value else None
+        if project not in ("*", _project_of(change.key, record)):
+            continue
+        if record is not None and change.key.startswith(keys.DRAFT):
+            del record["files"]  # they are many; GET VERSION has them
+        changes.append({"key": change.key, "record": record})
+    return {"revision": change_set.revision, "changes": changes}
 
 
-async def _events(changes: AsyncIterator[ChangeSet]) -> AsyncIterator[str]:
-    """Yield the events of changes; a comment while there are none."""
+def _project_of(key: str, record: Mapping[str, Any] | None) -> str:
+    """Return the project that a record is of; an audit entry is of its subject's."""
+    if key.startswith(keys.AUDIT):
+        return str(record["subject"]).partition("/")[0] if record is not None else ""
+    return key.split("/", 2)[1]
+
+
+async def _events(
+    changes: AsyncIterator[ChangeSet], project: str, stopping: asyncio.Event
+) -> AsyncIterator[str]:
+    """Yield the events of changes, until `stopping`; a comment while there are none."""
+    stopped = asyncio.ensure_future(stopping.wait())
     upcoming = asyncio.ensure_future(anext(aiter(changes), None))
     try:
-        while True:
-            done, _ = await asyncio.wait({upcoming}, timeout=_KEEP_ALIVE_S)
+        while not stopping.is_set():
+            waiting = {upcoming, stopped}
+            done, _ = await asyncio.wait(
+                waiting, timeout=_KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED
+            )
             if not done:
                 yield ": keep-alive\n\n"
+            if upcoming not in done:
                 continue
             change_set = upcoming.result()
             if change_set is None:
                 return
-            data = json.dumps(_describe_change_set(change_set))
-            yield f"id: {change_set.revision}\nevent: change\ndata: {data}\n\n"
             upcoming = asyncio.ensure_future(anext(aiter(changes), None))
+            row = _describe_change_set(change_set, project)
+            if row["changes"]:
+                yield f"id: {row['revision']}\nevent: change\ndata: {json.dumps(row)}\n\n"
     except StoreCompactedError as error:
         yield f"event: compacted\ndata: {json.dumps({'oldest': error.oldest})}\n\n"
+    except StoreError as error:
+        yield f"event: error\ndata: {json.dumps({'error': str(error)})}\n\n"
     finally:
-        upcoming.cancel()
+        for task in (stopped, upcoming):
+            task.cancel()
+        await asyncio.gather(stopped, upcoming, return_exceptions=True)
 
 
 def _retire(state: RegistryState, author: Author, name: ServiceVersion) -> Transaction:

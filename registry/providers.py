@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from registry.discovery import LeaseTable, Provider
@@ -70,43 +71,84 @@ class Present:
             self.notify()
 
 
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """One registration of a provider; a later one of the same address takes its place."""
+
+    key: str
+    record: bytes
+    duration: float
+    number: int
+
+
 class ProviderLeases:
-    """The leases of the providers that are connected here. Call `run` to end them in time."""
+    """The leases of the providers that are connected here. Call `run` to end them in time.
+
+    `_owners` has the number of the registration that owns a key: only that one can end it.
+    `_removals` are keys whose end is not told to the other registries yet.
+    """
 
     def __init__(self, presence: Presence, clock: Callable[[], float]) -> None:
         """Create it; `clock` returns monotonic seconds."""
         self._presence = presence
         self._clock = clock
         self._leases = LeaseTable(clock())
+        self._owners: dict[str, int] = {}
+        self._removals: set[str] = set()
+        self._last_number = 0
 
-    async def register(self, provider: Provider, duration: float) -> str:
-        """Register a provider for `duration` seconds; return its key. Raises StoreError."""
+    async def register(self, provider: Provider, duration: float) -> Registration:
+        """Register a provider for `duration` seconds. Raises StoreError."""
+        self._last_number += 1
         key = f"{_PROVIDER_PREFIX}{provider.name}/{provider.address}"
-        self._leases.renew(key, duration, self._clock())
-        await self._presence.put({key: provider.to_bytes()})
-        return key
+        registration = Registration(key, provider.to_bytes(), duration, self._last_number)
+        await self._put(registration)
+        return registration
 
-    def renew(self, key: str, duration: float) -> None:
-        """Renew a lease."""
-        self._leases.renew(key, duration, self._clock())
+    async def renew(self, registration: Registration) -> None:
+        """Renew a lease; register again if it has ended. Raises StoreError.
 
-    async def deregister(self, key: str) -> None:
-        """End a lease now. Raises StoreError."""
-        self._leases.remove(key)
-        await self._presence.put({key: None})
+        A registration whose place another one has taken is not renewed.
+        """
+        owner = self._owners.get(registration.key)
+        if owner == registration.number:
+            self._leases.renew(registration.key, registration.duration, self._clock())
+        elif owner is None:
+            await self._put(registration)
+
+    async def deregister(self, registration: Registration) -> None:
+        """End a lease now, if no other registration has taken its place."""
+        if self._owners.get(registration.key) == registration.number:
+            self._leases.remove(registration.key)
+            await self._remove([registration.key])
 
     async def run(self) -> None:
         """End the leases that are not renewed, forever."""
         while True:
             await asyncio.sleep(SWEEP_INTERVAL_S)
             ended = self._leases.sweep(self._clock(), SWEEP_INTERVAL_S)
-            if ended:
-                for key in ended:
-                    _logger.warning("lease ended", extra={"provider": key})
-                try:
-                    await self._presence.put(dict.fromkeys(ended))
-                except StoreError as error:
-                    _logger.warning("leases not ended", extra={"reason": str(error)})
+            for key in ended:
+                _logger.warning("lease ended", extra={"provider": key})
+            if ended or self._removals:
+                await self._remove(ended)
+
+    async def _put(self, registration: Registration) -> None:
+        key = registration.key
+        self._owners[key] = registration.number
+        self._leases.renew(key, registration.duration, self._clock())
+        self._removals.discard(key)
+        await self._presence.put({key: registration.record})
+
+    async def _remove(self, keys: list[str]) -> None:
+        """Tell the other registries of ends; what cannot be told now is told later."""
+        for key in keys:
+            self._owners.pop(key, None)
+        removals, self._removals = self._removals | {*keys}, set()
+        try:
+            await self._presence.put(dict.fromkeys(removals))
+        except StoreError as error:
+            _logger.warning("leases not ended; trying on", extra={"reason": str(error)})
+            self._removals |= {key for key in removals if key not in self._owners}
 
 
 def _set(records: dict[str, Any], key: str, record: Any) -> None:

@@ -128,33 +128,41 @@ class GrayRule:
 
 @dataclass(frozen=True, slots=True)
 class GrayRelease:
-    """A release that only some instances see, since when, and by whom."""
+    """A release that only some instances see, since when, and by whom.
+
+    `identity` is the author's, as it is proved.
+    """
 
     release: int
     rule: GrayRule
     author: str
     since: float
+    identity: str = ""
 
     @classmethod
     def from_json(cls, tree: Mapping[str, Any]) -> Self:
         """Return the gray release that `asdict` has written."""
         rule = GrayRule.from_json(tree["rule"])
-        return cls(tree["release"], rule, tree["author"], tree["since"])
+        return cls(tree["release"], rule, tree["author"], tree["since"], tree["identity"])
 
 
 @dataclass(frozen=True, slots=True)
 class PendingRelease:
-    """A release that waits for a second person. `rule` is that of a gray one, None for all."""
+    """A release that waits for a second person. `rule` is that of a gray one, None for all.
+
+    `identity` is the author's, as it is proved.
+    """
 
     release: int
     rule: GrayRule | None
     author: str
+    identity: str = ""
 
     @classmethod
     def from_json(cls, tree: Mapping[str, Any]) -> Self:
         """Return the pending release that `asdict` has written."""
         rule = GrayRule.from_json(tree["rule"]) if tree["rule"] else None
-        return cls(tree["release"], rule, tree["author"])
+        return cls(tree["release"], rule, tree["author"], tree["identity"])
 
 
 @dataclass(frozen=True, slots=True)

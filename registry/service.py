@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Final
 
 from registry import commands
+from registry.access import Actor
 from registry.commands import Author
 from registry.errors import Refusal, RegistryError
 from registry.feedback import Consumer
@@ -33,6 +34,7 @@ _logger = logging.getLogger("ase.registry")
 _MAX_ATTEMPTS: Final = 20  # to commit, each from a newer state
 _RETRY_DELAY_S: Final = 0.2
 _MAX_CACHED_CONTENTS: Final = 200
+_STORE_ID: Final = "store-id"  # where a content's digest stands: no digest is that
 _APPLY_TIMEOUT_S: Final = 10.0
 
 Decide = Callable[[RegistryState, Author], Transaction]
@@ -44,13 +46,15 @@ class Registry:
     """The registry in one process.
 
     `inspect_file` validates a file: it returns its kind, its content type and its faults. `clock`
-    returns the Unix time. `_on_change` are called with the versions whose publications changed.
+    returns the Unix time. `store_id` tells a store from one that was made anew. `_on_change` are
+    called with the versions whose publications changed.
     `_applied` is set, and replaced, by each change of the state.
     """
 
     def __init__(self, store: Store, inspect_file: InspectFile, clock: Callable[[], float]) -> None:
         self.state = RegistryState()
         self.store_problem = ""
+        self.store_id = ""
         self._store = store
         self._inspect_file = inspect_file
         self._clock = clock
@@ -65,6 +69,7 @@ class Registry:
 
     async def load(self) -> None:
         """Read all records. Raises StoreError."""
+        self.store_id = await self._read_store_id()
         # The revision first: what is committed meanwhile is then read twice, and not missed.
         revision = await self._store.revision()
         records: dict[str, Entry] = {}
@@ -90,13 +95,14 @@ class Registry:
                 self.store_problem = str(error)
             await asyncio.sleep(_RETRY_DELAY_S)
 
-    async def execute(self, author_name: str, decide: Decide) -> int:
+    async def execute(self, actor: Actor, decide: Decide) -> int:
         """Make one change and return its revision; the state has it then.
 
         `decide` is called again when somebody else was faster. Raises RegistryError.
         """
         for _ in range(_MAX_ATTEMPTS):
-            author = Author(author_name, self._clock(), secrets.token_hex(4))
+            nonce = secrets.token_hex(4)
+            author = Author(actor.name, self._clock(), nonce, actor.identity)
             revision = self.state.revision
             transaction = decide(self.state, author)
             try:
@@ -163,6 +169,14 @@ class Registry:
     def changes(self, after: int) -> AsyncIterator[ChangeSet]:
         """Yield every transaction after a revision; raises as `Store.watch`."""
         return self._store.watch(after)
+
+    async def _read_store_id(self) -> str:
+        """Return what tells this store from every other one; make it at the first start."""
+        identity = await self._store.get_content(_STORE_ID)
+        if identity is None:
+            await self._store.put_content(_STORE_ID, secrets.token_hex(16).encode())
+            identity = await self._store.get_content(_STORE_ID)
+        return (identity or b"").decode()
 
     async def _reload(self) -> None:
         try:

@@ -3,13 +3,14 @@
 It is complete at every revision, since a transaction is applied as a whole.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Final, Self, TypeVar
 
 from registry import keys
 from registry.names import ServiceVersion
 from registry.records import (
     Draft,
+    Files,
     ProjectSettings,
     ProviderOverride,
     Publication,
@@ -36,6 +37,7 @@ class RegistryState:
         self._publications: dict[ServiceVersion, tuple[Publication, int]] = {}
         self._releases: dict[ServiceVersion, dict[int, Release]] = {}
         self._projects: dict[str, tuple[ProjectSettings, int]] = {}
+        self._projects_by_content: dict[str, set[str]] = {}
         self._overrides: dict[ServiceVersion, dict[str, tuple[ProviderOverride, int]]] = {}
 
     @classmethod
@@ -91,6 +93,10 @@ class RegistryState:
         """Return what an operator has said of a provider; (None, 0) without."""
         return self._overrides.get(name, {}).get(address, (None, 0))
 
+    def projects_of(self, digest: str) -> Set[str]:
+        """Return the projects that have, or had, a file with a content."""
+        return self._projects_by_content.get(digest, frozenset())
+
     def referenced_contents(self) -> set[str]:
         """Return the digests of all contents that a draft or a release has."""
         files = [draft.files for draft, _ in self._drafts.values()]
@@ -102,14 +108,19 @@ class RegistryState:
         match f"{prefix}/":
             case keys.DRAFT:
                 name, _ = keys.parse_version_key(key)
-                _set(self._drafts, name, Draft.from_bytes(value) if value else None, revision)
+                draft = Draft.from_bytes(value) if value else None
+                _set(self._drafts, name, draft, revision)
+                if draft is not None:
+                    self._index(name.project, draft.files)
             case keys.PUBLICATION:
                 name, _ = keys.parse_version_key(key)
                 record = Publication.from_bytes(value) if value else None
                 _set(self._publications, name, record, revision)
             case keys.RELEASE if value:
                 name, number = keys.parse_version_key(key)
-                self._releases.setdefault(name, {})[int(number)] = Release.from_bytes(value)
+                release = Release.from_bytes(value)
+                self._releases.setdefault(name, {})[int(number)] = release
+                self._index(name.project, release.files)
             case keys.PROJECT:
                 settings = ProjectSettings.from_bytes(value) if value else None
                 _set(self._projects, rest, settings, revision)
@@ -117,6 +128,10 @@ class RegistryState:
                 name, address = keys.parse_version_key(key)
                 override = ProviderOverride.from_bytes(value) if value else None
                 _set(self._overrides.setdefault(name, {}), address, override, revision)
+
+    def _index(self, project: str, files: Files) -> None:
+        for ref in files.values():
+            self._projects_by_content.setdefault(ref.digest, set()).add(project)
 
 
 _Key = TypeVar("_Key")

@@ -4,10 +4,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from registry.feedback import Consumer, Outcome
-from registry.generation import Generation, Subscription, decide_generation
+from registry.generation import Generation, Subscription, decide_generation, meets_rule
 from registry.names import ServiceVersion, VersionPattern
 from registry.providers import Present
 from registry.service import Registry
@@ -34,8 +34,9 @@ class ConnectedInstance:
 
     @property
     def key(self) -> str:
-        """Its key among those who are present."""
-        return f"consumer/{self.subscription.instance}"
+        """Its key among those who are present: its project, and its name there."""
+        subscription = self.subscription
+        return f"consumer/{subscription.patterns[0].project}/{subscription.instance}"
 
 
 class Subscribers:
@@ -60,19 +61,22 @@ class Subscribers:
     def __len__(self) -> int:
         return len(self._subscribers)
 
-    def add(self, subscription: Subscription, running_digest: str) -> ConnectedInstance:
+    def add(
+        self, subscription: Subscription, running_digest: str, running: Mapping[str, int]
+    ) -> ConnectedInstance:
         """Connect an instance, which has the generation `running_digest` on its disk, or "".
 
-        An older connection of an instance of that name is replaced.
+        `running` are the releases of that, by version. An older connection of an instance of that
+        name in its project is replaced.
         """
-        replaced = self._subscribers.get(subscription.instance)
+        now = self._clock()
+        consumer = Consumer(subscription, running, {}, Outcome.WAITING, "", now)
+        subscriber = ConnectedInstance(subscription, consumer)
+        replaced = self._subscribers.get(subscriber.key)
         if replaced is not None:
             replaced.is_replaced = True
             replaced.changed.set()
-        now = self._clock()
-        consumer = Consumer(subscription, {}, {}, Outcome.WAITING, "", now)
-        subscriber = ConnectedInstance(subscription, consumer)
-        self._subscribers[subscription.instance] = subscriber
+        self._subscribers[subscriber.key] = subscriber
         self._decide(subscriber)
         generation = subscriber.generation
         if generation is not None and generation.digest == running_digest:
@@ -81,9 +85,8 @@ class Subscribers:
 
     def remove(self, subscriber: ConnectedInstance) -> None:
         """Forget an instance that has disconnected."""
-        instance = subscriber.subscription.instance
-        if self._subscribers.get(instance) is subscriber:
-            del self._subscribers[instance]
+        if self._subscribers.get(subscriber.key) is subscriber:
+            del self._subscribers[subscriber.key]
             self._show(subscriber.key, None)
 
     def acknowledge(
@@ -126,28 +129,29 @@ class Subscribers:
         """Decide the generations of those that follow a changed version."""
         if not changed:
             return
-        decided: dict[tuple[VersionPattern, ...], Generation | None] = {}
+        gray = [
+            (name, publication.gray.rule)
+            for name, publication in self._registry.state.publications()
+            if publication.gray is not None
+        ]
+        follows: dict[tuple[VersionPattern, ...], bool] = {}
+        decided: dict[tuple[Any, ...], Generation] = {}
         for subscriber in self._subscribers.values():
-            patterns = subscriber.subscription.patterns
-            if patterns not in decided:
-                follows = any(subscriber.subscription.follows(name) for name in changed)
-                decided[patterns] = self._decide_for_all(patterns) if follows else None
-            generation = decided[patterns]
-            if generation is not None:
-                self._set_generation(subscriber, generation)
-            elif any(subscriber.subscription.follows(name) for name in changed):
-                self._decide(subscriber)
-
-    def _decide_for_all(self, patterns: tuple[VersionPattern, ...]) -> Generation | None:
-        """Return the generation of all that follow some patterns; None if it differs among them.
-
-        It differs by gray releases alone.
-        """
-        state = self._registry.state
-        for name, publication in state.publications():
-            if publication.gray is not None and any(p.matches(name) for p in patterns):
-                return None
-        return decide_generation(state, Subscription("", "", {}, patterns))
+            subscription = subscriber.subscription
+            patterns = subscription.patterns
+            if patterns not in follows:
+                follows[patterns] = any(subscription.follows(name) for name in changed)
+            if not follows[patterns]:
+                continue
+            # Those that follow the same and see the same gray releases have the same to run.
+            seen = tuple(
+                subscription.follows(name) and meets_rule(rule, name, subscription)
+                for name, rule in gray
+            )
+            key = (patterns, seen)
+            if key not in decided:
+                decided[key] = decide_generation(self._registry.state, subscription)
+            self._set_generation(subscriber, decided[key])
 
     def _decide(self, subscriber: ConnectedInstance) -> None:
         generation = decide_generation(self._registry.state, subscriber.subscription)

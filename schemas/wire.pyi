@@ -718,6 +718,9 @@ class SubscriptionRequest(Message):
     @property
     def follow(self) -> RepeatedCompositeFieldContainer[Pattern]: ...
     digest: str
+    @property
+    def running(self) -> MutableMapping[str, int]: ...
+    store: str
     def __init__(
         self,
         *,
@@ -726,6 +729,8 @@ class SubscriptionRequest(Message):
         labels: Mapping[str, str] | None = ...,
         follow: Iterable[Pattern] | None = ...,
         digest: str = ...,
+        running: Mapping[str, int] | None = ...,
+        store: str = ...,
     ) -> None: ...
 
 class Pattern(Message):
@@ -757,6 +762,7 @@ class GenerationUpdate(Message):
     def versions(self) -> RepeatedCompositeFieldContainer[VersionFiles]: ...
     @property
     def contents(self) -> MutableMapping[str, bytes]: ...
+    store: str
     def __init__(
         self,
         *,
@@ -764,6 +770,7 @@ class GenerationUpdate(Message):
         digest: str = ...,
         versions: Iterable[VersionFiles] | None = ...,
         contents: Mapping[str, bytes] | None = ...,
+        store: str = ...,
     ) -> None: ...
 
 class VersionFiles(Message):
@@ -893,6 +900,7 @@ class EtcdCompare(Message):
     target: int
     key: bytes
     mod_revision: int
+    lease: int
     def __init__(
         self,
         *,
@@ -900,6 +908,7 @@ class EtcdCompare(Message):
         target: int = ...,
         key: bytes = ...,
         mod_revision: int | None = ...,
+        lease: int | None = ...,
     ) -> None: ...
 
 class EtcdEvent(Message):

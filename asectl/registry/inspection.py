@@ -96,6 +96,6 @@ def _parse_json(text: str, name: str) -> Any:
         location = SourceLocation(error.lineno, error.colno)
         diagnostic = Diagnostic(f"not JSON: {error.msg}", location)
         raise ConfigError(name, text.splitlines(), [diagnostic]) from None
-    except RecursionError:
-        diagnostic = Diagnostic("nested too deep")
+    except (RecursionError, ValueError) as error:  # nested too deep, or thousands of digits
+        diagnostic = Diagnostic(f"cannot be read: {error}")
         raise ConfigError(name, SourceFile(name).lines, [diagnostic]) from None

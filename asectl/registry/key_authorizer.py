@@ -31,4 +31,4 @@ class KeyAuthorizer:
         identity = key.identity
         # What a client says of itself is shown behind the key, which alone is proved.
         name = f"{identity.app_id} ({identity.key_id}{f', {author}' if author else ''})"
-        return Actor.from_grants(name, identity.roles)
+        return Actor.from_grants(name, identity.roles, identity.key_id)

@@ -84,7 +84,12 @@ async def _serve(config: Config, base: Path, stop: "asyncio.Future[bool]") -> No
     _logger.info("listening", extra=fields)
     notify(os.environ, "READY=1")
     try:
-        await stop
+        # A part that fails would leave a registry that serves what was: it ends instead.
+        ends: set[asyncio.Future[Any]] = {stop, *tasks}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task.done():
+                task.result()
     finally:
         http_server.request_exit()
         await parts.stop()

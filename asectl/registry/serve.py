@@ -150,8 +150,13 @@ class RegistryProcess:
             works.append(self._back_up_regularly(self._store))
         return works
 
+    def stop_streams(self) -> None:
+        """End the streams of those that watch."""
+        self._api.stopping.set()
+
     async def stop(self) -> None:
-        """End the streams of subscribers and providers."""
+        """End the streams of subscribers, providers and watchers."""
+        self.stop_streams()
         await self._server.stop(0)
 
     async def _back_up_regularly(self, store: SqliteStore) -> None:

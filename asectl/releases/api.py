@@ -82,8 +82,8 @@ class RegistryApiClient:
             raise Failure(str(error), EXIT_USAGE) from None
 
     def get(self, path: str, **query: str) -> Any:
-        """Return the JSON of a GET. Raises Failure."""
-        return self.request("GET", path, query=query).json()
+        """Return the JSON object of a GET. Raises Failure."""
+        return self._object(self.request("GET", path, query=query))
 
     def readiness(self) -> str:
         """Return why the registry is not ready, "" if it is. Raises Failure."""
@@ -93,8 +93,17 @@ class RegistryApiClient:
             raise self._unreachable(error) from None
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Return the JSON of a POST. Raises Failure."""
-        return self.request("POST", path, json=dict(body)).json()
+        """Return the JSON object of a POST. Raises Failure."""
+        return self._object(self.request("POST", path, json=dict(body)))
+
+    def _object(self, response: httpx.Response) -> Any:
+        try:
+            tree = response.json()
+        except ValueError as error:
+            raise self._unreachable(error) from None
+        if not isinstance(tree, dict):
+            raise self._unreachable(TypeError("no object"))
+        return _Answer(tree, self)
 
     def request(
         self,
@@ -133,6 +142,17 @@ class RegistryApiClient:
         message = f"{self.url}: does not answer as a registry does ({error})"
         cure = "asectl setup says where it is; asectl registry runs one"
         return Failure(f"{message}; {cure}", EXIT_UNREACHABLE)
+
+
+class _Answer(dict[str, Any]):
+    """A JSON object of a registry; a member that is missing is one of another server."""
+
+    def __init__(self, tree: Mapping[str, Any], client: RegistryApiClient) -> None:
+        super().__init__(tree)
+        self._client = client
+
+    def __missing__(self, name: str) -> Any:
+        raise self._client._unreachable(KeyError(name))  # noqa: SLF001 (of one module)
 
 
 def version_path(name: ServiceVersion, rest: str = "") -> str:

@@ -77,11 +77,16 @@ def run(args: argparse.Namespace) -> int:
     """
     client = RegistryApiClient.from_args(args)
     name, rule = client.version(args.name), read_rule(args)
+    digest = client.get(version_path(name))["digest"]
     _show_plan(client, name, rule)
     if args.dry_run:
         return 0
     body: dict[str, Any] = {"comment": args.comment, "force": args.force}
-    answer = client.post(version_path(name, "releases"), body | ({"gray": rule} if rule else {}))
+    # What was shown is what is released.
+    headers = {"if-match": f'"{digest}"'}
+    body |= {"gray": rule} if rule else {}
+    path = version_path(name, "releases")
+    answer = client.request("POST", path, json=body, headers=headers).json()
     if answer["pending"]:
         print(f"release {answer['last_release']} waits for somebody's asectl config approve {name}")
         return 0

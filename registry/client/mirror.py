@@ -4,12 +4,15 @@ A process starts from it while no registry answers. A generation appears when it
 changed for another by one rename (https://man7.org/linux/man-pages/man2/rename.2.html).
 """
 
+import contextlib
 import json
 import os
+import re
+import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final
 
 from registry.names import ServiceVersion, check_file_name
@@ -17,7 +20,10 @@ from registry.records import content_digest
 
 _DESCRIPTION: Final = ".generation.json"
 _CURRENT: Final = "current"
+# Marks in the folder of a generation: a process began to run with it; it runs.
+_TRIED, _ACCEPTED = ".tried", ".accepted"
 _KEPT: Final = 3  # generations
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 SCHEMA_FOLDER: Final = "schemas"
 
 
@@ -35,24 +41,28 @@ class MirrorFile:
 
 @dataclass(frozen=True, slots=True)
 class MirrorGeneration:
-    """A generation as a client has it: its digest, its files, and the releases by version."""
+    """A generation as a client has it: its digest, its files, and the releases by version.
+
+    `store` is that of the registry.
+    """
 
     digest: str
     revision: int
     releases: Mapping[str, int]
     files: tuple[MirrorFile, ...]
+    store: str = ""
 
 
 def place_file(own: ServiceVersion, name: ServiceVersion, file: str) -> str:
     """Return the path of a file in the folder of a generation.
 
     The files of our own version keep their names; the API schemas of others are below `schemas`,
-    with the name of their service.
+    with the name of their service. Names have no `~`, so that no two files get the same path.
     """
     check_file_name(file)
     if name == own:
         return file
-    return f"{SCHEMA_FOLDER}/{name.service}.{PurePosixPath(file).name}"
+    return f"{SCHEMA_FOLDER}/{name.service}~{file.replace('/', '~')}"
 
 
 class Mirror:
@@ -74,7 +84,9 @@ class Mirror:
         try:
             tree: dict[str, Any] = json.loads((self.current / _DESCRIPTION).read_bytes())
             files = tuple(MirrorFile(path, digest) for path, digest in tree["files"].items())
-            return MirrorGeneration(tree["digest"], tree["revision"], tree["releases"], files)
+            return MirrorGeneration(
+                tree["digest"], tree["revision"], tree["releases"], files, tree["store"]
+            )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
@@ -82,10 +94,10 @@ class Mirror:
         """Return a content that a generation on the disk has; None if none has it undamaged."""
         for folder in self._generations():
             try:
-                tree = json.loads((folder / _DESCRIPTION).read_bytes())
-            except (OSError, ValueError):
+                files = dict(json.loads((folder / _DESCRIPTION).read_bytes())["files"])
+            except (OSError, ValueError, KeyError, TypeError):
                 continue
-            for path, file_digest in tree["files"].items():
+            for path, file_digest in files.items():
                 if file_digest == digest:
                     content = _read(folder / path)
                     if content is not None and content_digest(content) == digest:
@@ -97,26 +109,33 @@ class Mirror:
 
         `contents` are by digest. It is not in use before `use`. Raises MirrorError.
         """
+        for digest in (generation.digest, *(file.digest for file in generation.files)):
+            if not _DIGEST.fullmatch(digest):
+                raise MirrorError(f"{digest[:80]!r} is no digest")
         folder = self._folder / generation.digest[:32]
         if (folder / _DESCRIPTION).is_file():
+            with contextlib.suppress(OSError):
+                os.utime(folder)  # another process does not remove what is new
             return folder
         paths = [file.path for file in generation.files]
         twice = {path for path in paths if paths.count(path) > 1}
         if twice:
             raise MirrorError(f"two files are {min(twice)}")
-        part = self._folder / f".{generation.digest[:32]}.{os.getpid()}.part"
+        part = self._folder / f".{generation.digest[:32]}.{secrets.token_hex(4)}.part"
         try:
             shutil.rmtree(part, ignore_errors=True)
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             (part / SCHEMA_FOLDER).mkdir(parents=True)
             for file in generation.files:
                 path = part / file.path
                 path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch(0o600)  # it may be a file of keys
                 path.write_bytes(contents[file.digest])
-                path.chmod(0o600)  # it may be a file of keys
             description = {
                 "digest": generation.digest,
                 "revision": generation.revision,
                 "releases": dict(generation.releases),
+                "store": generation.store,
                 "files": {file.path: file.digest for file in generation.files},
             }
             (part / _DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")
@@ -134,7 +153,7 @@ class Mirror:
 
     def use(self, folder: Path) -> None:
         """Make the folder of a generation the one in use. Raises MirrorError."""
-        link = self._folder / f".{_CURRENT}.{os.getpid()}"
+        link = self._folder / f".{_CURRENT}.{secrets.token_hex(4)}"
         try:
             link.unlink(missing_ok=True)
             link.symlink_to(folder.name)
@@ -149,6 +168,34 @@ class Mirror:
         else:
             self.current.unlink(missing_ok=True)
 
+    def accept(self) -> None:
+        """Note that the process runs with the generation in use: a later start may rely on it."""
+        with contextlib.suppress(OSError):
+            (self.current / _ACCEPTED).touch()
+
+    def is_doubtful(self, folder: Path) -> bool:
+        """Return whether a generation was tried, and no process has come to run with it."""
+        return (folder / _TRIED).exists() and not (folder / _ACCEPTED).exists()
+
+    def has_accepted(self) -> bool:
+        """Return whether there is a generation that a process has run with."""
+        return any((folder / _ACCEPTED).exists() for folder in self._generations())
+
+    def mark_tried(self) -> None:
+        """Note that a process begins to run with the generation in use."""
+        with contextlib.suppress(OSError):
+            (self.current / _TRIED).touch()
+
+    def recover(self) -> None:
+        """Return to the newest accepted generation if the one in use never came to run.
+
+        Raises MirrorError.
+        """
+        in_use = self.in_use()
+        if in_use is not None and self.is_doubtful(in_use):
+            accepted = [f for f in self._generations() if (f / _ACCEPTED).exists()]
+            self.use_again(accepted[0] if accepted else None)
+
     def in_use(self) -> Path | None:
         """Return the folder of the generation in use, None without one."""
         try:
@@ -157,11 +204,13 @@ class Mirror:
             return None
 
     def prune(self) -> None:
-        """Remove the folders of old generations, except those used last."""
+        """Remove the folders of old generations, except the newest, and one that is accepted."""
         in_use = self.in_use()
         old = [f for f in self._generations() if in_use is None or f.name != in_use.name]
+        accepted = next((f for f in old if (f / _ACCEPTED).exists()), None)
         for folder in old[_KEPT - 1 :]:
-            shutil.rmtree(folder, ignore_errors=True)
+            if folder != accepted:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _generations(self) -> list[Path]:
         """Return the folders of generations, the newest first."""

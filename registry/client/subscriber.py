@@ -33,6 +33,7 @@ _logger = logging.getLogger("ase.registry")
 
 _HEARTBEAT_S: Final = 10.0
 _RETRY_DELAY_S, _MAX_RETRY_DELAY_S = 0.2, 5.0
+_RETRY_FAILED_S, _MAX_RETRY_FAILED_S = 2.0, 60.0
 _FETCH_TIMEOUT_S: Final = 30.0
 
 
@@ -77,6 +78,8 @@ class RegistrySubscriber:
         self._mirror = mirror
         self._rng = rng
         self._apply: Apply | None = None
+        # What this process runs: another one that shares the mirror may have moved its link.
+        self._applied = mirror.read()
         self._answers: asyncio.Queue[bytes] = asyncio.Queue()
 
     def start_applying(self, apply: Apply) -> None:
@@ -92,21 +95,16 @@ class RegistrySubscriber:
             try:
                 channel = self._servers.open_channel(attempt)
                 try:
-                    async for data in stream_responses(
-                        channel.stream(SUBSCRIBE, metadata=self._servers.metadata),
-                        self._requests(),
-                    ):
-                        if not self.is_connected:
-                            _logger.info("registry followed", extra={"registry": address})
-                        self.is_connected, is_loss_logged = True, False
-                        backoff.reset()
-                        await self._take(channel, wire.GenerationUpdate.FromString(data))
+                    await self._follow(channel, address)
                 finally:
                     await channel.close()
                 reason = "it ended the stream"
             except (RpcError, DecodeError, OSError) as error:
                 reason = str(error)
             self.last_problem = reason
+            if self.is_connected:
+                backoff.reset()
+                is_loss_logged = False
             if not is_loss_logged:
                 fields = {"registry": address, "reason": reason}
                 _logger.warning("registry lost; the last state stays", extra=fields)
@@ -115,13 +113,14 @@ class RegistrySubscriber:
             await asyncio.sleep(backoff.next_delay())
 
     async def _requests(self) -> AsyncIterator[bytes]:
-        subscription = self._subscription
-        in_use = self._mirror.read()
+        subscription, applied = self._subscription, self._applied
         first = wire.SubscriptionRequest(
             instance=subscription.instance,
             address=subscription.address,
             labels=dict(subscription.labels),
-            digest=in_use.digest if in_use is not None else "",
+            digest=applied.digest if applied is not None else "",
+            running=dict(applied.releases) if applied is not None else {},
+            store=applied.store if applied is not None else "",
         )
         for pattern in subscription.patterns:
             first.follow.add(version=str(pattern), schemas_only=pattern.schemas_only)
@@ -135,17 +134,49 @@ class RegistrySubscriber:
                 answer = b""
             yield answer
 
-    async def _take(self, channel: Channel, update: wire.GenerationUpdate) -> None:
-        """Write, use and apply a generation, and answer it."""
-        in_use = self._mirror.read()
-        if in_use is not None and in_use.digest == update.digest:
+    async def _follow(self, channel: Channel, address: str) -> None:
+        """Take the generations of one stream; one that failed is tried again until the next comes.
+
+        Raises RpcError, DecodeError.
+        """
+        stream = channel.stream(SUBSCRIBE, metadata=self._servers.metadata)
+        updates = stream_responses(stream, self._requests())
+        upcoming = asyncio.ensure_future(anext(updates, None))
+        retry = Backoff(self._rng, _RETRY_FAILED_S, _MAX_RETRY_FAILED_S)
+        failed: wire.GenerationUpdate | None = None
+        try:
+            while True:
+                delay = retry.next_delay() if failed is not None else None
+                done, _ = await asyncio.wait({upcoming}, timeout=delay)
+                if done:
+                    data = upcoming.result()
+                    if data is None:
+                        return
+                    update = wire.GenerationUpdate.FromString(data)
+                    upcoming = asyncio.ensure_future(anext(updates, None))
+                    retry.reset()
+                    if not self.is_connected:
+                        _logger.info("registry followed", extra={"registry": address})
+                    self.is_connected = True
+                else:
+                    update = failed or wire.GenerationUpdate()
+                outcome = await self._take(channel, update)
+                failed = update if outcome is Outcome.FAILED else None
+        finally:
+            upcoming.cancel()
+            await asyncio.gather(upcoming, return_exceptions=True)
+            await updates.aclose()
+
+    async def _take(self, channel: Channel, update: wire.GenerationUpdate) -> Outcome:
+        """Write, use and apply a generation, and answer it; return what became of it."""
+        if self._applied is not None and self._applied.digest == update.digest:
             self.has_answered.set()
-            return
+            return Outcome.APPLIED
         try:
             result = await self._use(channel, update)
         except (MirrorError, InvalidNameError, RpcError) as error:
             result = ApplyResult(Outcome.FAILED, str(error))
-        if result.outcome is not Outcome.APPLIED:
+        if result.outcome is not Outcome.APPLIED and result != self.last_result:
             fields = {"revision": update.revision, "reason": result.reason}
             _logger.error("generation %s; the last one stays", result.outcome.value, extra=fields)
         answer = wire.Acknowledgement(
@@ -154,6 +185,7 @@ class RegistrySubscriber:
         self.last_result = result
         self._answers.put_nowait(wire.SubscribeRequest(acknowledgement=answer).SerializeToString())
         self.has_answered.set()
+        return result.outcome
 
     async def _use(self, channel: Channel, update: wire.GenerationUpdate) -> ApplyResult:
         releases = {version.version: version.release for version in update.versions}
@@ -165,7 +197,10 @@ class RegistrySubscriber:
             for version in update.versions
             for file in version.files
         ]
-        generation = MirrorGeneration(update.digest, update.revision, releases, tuple(files))
+        generation = MirrorGeneration(
+            update.digest, update.revision, releases, tuple(files), update.store
+        )
+        self._check_store(generation)
         contents = await self._contents(channel, generation, dict(update.contents))
         folder = await asyncio.to_thread(self._mirror.write, generation, contents)
         previous = self._mirror.in_use()
@@ -173,10 +208,21 @@ class RegistrySubscriber:
         result = ApplyResult(Outcome.APPLIED)
         if self._apply is not None:
             result = await self._apply(self._mirror.current)
-        if result.outcome is not Outcome.APPLIED:
+        if result.outcome is Outcome.APPLIED:
+            self._applied = generation
+        else:
             self._mirror.use_again(previous)
         await asyncio.to_thread(self._mirror.prune)
         return result
+
+    def _check_store(self, generation: MirrorGeneration) -> None:
+        """Raise MirrorError for a registry that lost its store: it would take all away."""
+        applied = self._applied
+        if applied is not None and applied.store and generation.store != applied.store:
+            raise MirrorError(
+                "the registry has another store than before; if that is right, remove the folder "
+                f"{self._mirror.current.parent} and start this process again"
+            )
 
     async def _contents(
         self, channel: Channel, generation: MirrorGeneration, contents: dict[str, bytes]

@@ -28,7 +28,7 @@ from schemas import wire
 _KV: Final = "/etcdserverpb.KV/"
 _WATCH: Final = "/etcdserverpb.Watch/Watch"
 _LEASE: Final = "/etcdserverpb.Lease/"
-_MOD_REVISION: Final = 2  # of Compare.target
+_MOD_REVISION, _LEASE_TARGET = 2, 4  # of Compare.target
 _DELETE: Final = 1  # of Event.type
 # A member without a leader ends a watch, instead of being silent.
 _NEEDS_LEADER: Final = (("hasleader", "true"),)
@@ -94,9 +94,14 @@ class EtcdCluster:
         self._preferred += 1
 
     async def _give_up(self, channel: Channel) -> None:
-        """Close the channel to a member that does not answer: what watches there goes elsewhere."""
+        """Close the channel to a member that does not answer: what watches there goes elsewhere.
+
+        Several calls may find that at once; the next member is preferred once.
+        """
+        preferred = self._members[self._preferred % len(self._members)]
+        if self._channels.get(preferred) is channel:
+            self.try_next()
         self._channels = {m: c for m, c in self._channels.items() if c is not channel}
-        self.try_next()
         await channel.close()
 
     async def _check(self, channel: Channel, key: bytes) -> None:
@@ -262,7 +267,7 @@ class EtcdPresence:
     """A `Presence` in etcd: the entries of a registry have its lease.
 
     `_own` are the entries of this registry; they are written again under a new lease if the last
-    one has ended, as after a partition.
+    one has ended, as after a partition. `_is_complete` is False until that has succeeded.
     """
 
     def __init__(self, members: tuple[str, ...], prefix: str, lease_s: int = 10) -> None:
@@ -272,6 +277,8 @@ class EtcdPresence:
         self._lease_s = lease_s
         self._lease = 0
         self._own: dict[str, bytes] = {}
+        self._granting = asyncio.Lock()
+        self._is_complete = True
         self._keep_alive: asyncio.Task[None] | None = None
 
     async def put(self, entries: Mapping[str, bytes | None]) -> None:
@@ -281,8 +288,9 @@ class EtcdPresence:
                 self._own.pop(key, None)
             else:
                 self._own[key] = value
-        if not self._lease:
-            await self._grant()
+        async with self._granting:  # two leases would be granted, and one of them kept alive
+            if not self._lease:
+                await self._grant()
         await self._write(entries)
 
     async def read(self) -> Mapping[str, bytes]:
@@ -327,19 +335,28 @@ class EtcdPresence:
             self._keep_alive = asyncio.ensure_future(self._renew())
 
     async def _write(self, entries: Mapping[str, bytes | None]) -> None:
-        request = wire.EtcdTransaction()
+        """Write entries, in transactions that etcd takes. Raises StoreError."""
+        request, size = wire.EtcdTransaction(), 0
         for key, value in entries.items():
             name = (self._prefix + key).encode()
             if value is None:
-                request.success.add(request_delete_range=wire.EtcdDelete(key=name))
-            else:
-                put = wire.EtcdPut(key=name, value=value, lease=self._lease)
-                request.success.add(request_put=put)
-            if len(request.success) >= _MAX_OPERATIONS:
+                await self._delete(name)
+                continue
+            put = wire.EtcdPut(key=name, value=value, lease=self._lease)
+            request.success.add(request_put=put)
+            size += len(value) + len(name)
+            if len(request.success) >= _MAX_OPERATIONS or size > _MAX_TRANSACTION_BYTES:
                 await self._cluster.call(_KV + "Txn", request)
-                request = wire.EtcdTransaction()
+                request, size = wire.EtcdTransaction(), 0
         if request.success:
             await self._cluster.call(_KV + "Txn", request)
+
+    async def _delete(self, name: bytes) -> None:
+        """Delete an entry, if it is still ours: another registry may have it by now."""
+        request = wire.EtcdTransaction()
+        request.compare.add(target=_LEASE_TARGET, key=name, lease=self._lease)
+        request.success.add(request_delete_range=wire.EtcdDelete(key=name))
+        await self._cluster.call(_KV + "Txn", request)
 
     async def _renew(self) -> None:
         """Renew the lease forever; write the own entries again when it has ended."""
@@ -347,8 +364,11 @@ class EtcdPresence:
             await asyncio.sleep(self._lease_s / 3)
             try:
                 if not await self._renew_once():
+                    self._is_complete = False
                     await self._grant()
+                if not self._is_complete:
                     await self._write(dict(self._own))
+                    self._is_complete = True
             except (StoreError, RpcError):
                 self._cluster.try_next()
 
@@ -363,7 +383,9 @@ class EtcdPresence:
         return False
 
 
-_MAX_OPERATIONS: Final = 100  # of a transaction; etcd takes 128
+# Of a transaction; etcd takes 128, and 1.5 MiB.
+_MAX_OPERATIONS: Final = 100
+_MAX_TRANSACTION_BYTES: Final = 512 * 1024
 
 
 async def _requests(request: bytes) -> AsyncIterator[bytes]:

@@ -6,13 +6,14 @@ acknowledged outlives a crash of the machine (https://www.sqlite.org/pragma.html
 
 import asyncio
 import contextlib
+import fcntl
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import IO, Any, Final, TypeVar
 
 from registry.store.interfaces import (
     ChangeSet,
@@ -44,6 +45,7 @@ ON CONFLICT (key) DO UPDATE SET value = ?2, revision = ?3
 """
 # Old history is deleted when this many revisions more than asked for are kept.
 _TRIM_STEP: Final = 100
+_PAGE: Final = 100  # revisions that a watch reads at once
 BACKUP_SUFFIX: Final = ".backup"
 
 
@@ -61,7 +63,9 @@ class SqliteStore:
         self._thread = ThreadPoolExecutor(1, "registry-store")
         self._connection: sqlite3.Connection | None = None
         self._committed = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._is_closed = False
+        self._lock_file: IO[bytes] | None = None
 
     async def open(self) -> str:
         """Open the file; create it if it is missing. Return what a damaged file was replaced by.
@@ -70,6 +74,7 @@ class SqliteStore:
         its place; the result says so. It is "" for a file without a fault. Raises StoreError if it
         cannot be opened, or is damaged and there is no backup.
         """
+        self._loop = asyncio.get_running_loop()
         return await self._run(self._open)
 
     async def read(self, prefix: str, *, after: str = "", limit: int = 0) -> dict[str, Entry]:
@@ -122,18 +127,29 @@ class SqliteStore:
 
     async def commit(self, transaction: Transaction) -> int:
         """Make the changes; see `Store`."""
-        revision = await self._execute(lambda connection: self._commit(connection, transaction))
+        return await self._execute(lambda connection: self._commit(connection, transaction))
+
+    def _wake_watchers(self) -> None:
+        """Wake those that watch; called in the thread, also when the caller was cancelled."""
+        loop = self._loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # the event loop has ended
+                loop.call_soon_threadsafe(self._note_commit)
+
+    def _note_commit(self) -> None:
         self._committed.set()
-        return revision
 
     async def watch(self, after: int) -> AsyncIterator[ChangeSet]:
         """Yield later transactions; see `Store`."""
         revision = after
         while True:
             committed = self._committed
-            for change_set in await self._execute(partial(_read_history, after=revision)):
+            page = await self._execute(partial(_read_history, after=revision))
+            for change_set in page:
                 yield change_set
                 revision = change_set.revision
+            if page:
+                continue
             await committed.wait()
             if self._committed is committed:
                 self._committed = asyncio.Event()
@@ -165,6 +181,14 @@ class SqliteStore:
         self._thread.shutdown()
 
     def _open(self) -> str:
+        self._lock()
+        try:
+            return self._open_locked()
+        except BaseException:
+            self._unlock()
+            raise
+
+    def _open_locked(self) -> str:
         replaced = ""
         try:
             connection = _connect(self._path)
@@ -175,6 +199,23 @@ class SqliteStore:
             connection = _connect(self._path)
         self._connection = connection
         return replaced
+
+    def _lock(self) -> None:
+        """Keep other registries from the file: each would serve what the others do not know."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        lock_path = self._path.with_name(f"{self._path.name}.lock")
+        self._lock_file = lock_path.open("ab")
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._unlock()
+            cure = "only one registry may use a file; with etcd there may be several"
+            raise StoreError(f"{self._path}: another registry uses it; {cure}") from None
+
+    def _unlock(self) -> None:
+        if self._lock_file is not None:
+            self._lock_file.close()
+            self._lock_file = None
 
     def _restore(self, fault: str) -> str:
         """Put the backup in the place of a damaged file; return what was done."""
@@ -215,11 +256,13 @@ class SqliteStore:
                 oldest = max(1, revision - self._history + 1)
                 connection.execute("DELETE FROM history WHERE revision < ?", [oldest])
                 connection.execute("UPDATE meta SET value = ? WHERE name = 'oldest'", [oldest])
+        self._wake_watchers()
         return revision
 
     def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
+        self._unlock()
 
     async def _execute(self, operation: Callable[[sqlite3.Connection], _Result]) -> _Result:
         connection = self._connection
@@ -238,7 +281,7 @@ class SqliteStore:
 
 def _connect(path: Path) -> sqlite3.Connection:
     """Open a file and create its tables if it has none. Raises sqlite3.Error or StoreError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(0o600)  # there may be a file of keys among the contents
     connection = sqlite3.connect(
         path, timeout=_LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False
     )
@@ -265,14 +308,15 @@ def _read_revision(connection: sqlite3.Connection) -> int:
 
 
 def _read_history(connection: sqlite3.Connection, after: int) -> list[ChangeSet]:
-    """Return the transactions after a revision. Raises StoreCompactedError."""
+    """Return the next transactions after a revision, a page. Raises StoreCompactedError."""
     (oldest,) = connection.execute("SELECT value FROM meta WHERE name = 'oldest'").fetchone()
     # A revision that the store has not reached is one of a store before a backup was restored.
     if after + 1 < oldest or after > _read_revision(connection):
         raise StoreCompactedError(oldest)
     rows = connection.execute(
-        "SELECT revision, key, value FROM history WHERE revision > ? ORDER BY revision, position",
-        [after],
+        "SELECT revision, key, value FROM history WHERE revision > ?1 AND revision <= ?2 "
+        "ORDER BY revision, position",
+        [after, after + _PAGE],
     )
     changes: dict[int, list[RecordChange]] = {}
     for revision, key, value in rows:

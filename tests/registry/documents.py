@@ -32,7 +32,7 @@ class Records:
     ) -> Transaction:
         """Decide a command and apply its transaction."""
         revision = self.state.revision + 1
-        author = Author(by, float(revision), f"{revision:x}")
+        author = Author(by, float(revision), f"{revision:x}", by)
         transaction = decide(self.state, author, *arguments, **named)
         changes = [*transaction.puts.items(), *((key, None) for key in transaction.deletes)]
         self.state.apply(changes, revision)

@@ -5,7 +5,7 @@ import pytest
 from registry import commands, keys
 from registry.errors import Refusal, RegistryError
 from registry.names import InvalidNameError
-from registry.records import MAX_FILES, AuditEntry, GrayRule
+from registry.records import MAX_FILES, AuditEntry, GrayRule, files_digest
 from registry.store.interfaces import Transaction
 from tests.registry.documents import NAME, Records, ref
 
@@ -181,7 +181,12 @@ def test_with_approval_a_release_waits_for_somebody_else() -> None:
     assert refusal(records, commands.approve, NAME) is Refusal.FORBIDDEN
     records.run(commands.approve, NAME, by="bob")
     assert publication(records) == (1, 2, 2)
-    records.run(commands.promote, NAME)
+    # What was approved for some is not shown to all by who has proposed it.
+    assert refusal(records, commands.promote, NAME) is Refusal.FORBIDDEN
+    assert refusal(records, commands.change_rule, NAME, GrayRule(percentage=99)) is (
+        Refusal.FORBIDDEN
+    )
+    records.run(commands.promote, NAME, by="bob")
     records.run(commands.roll_back, NAME, 1, "")
     records.run(commands.reject, NAME, by="bob")
     assert publication(records) == (2, None, 3)
@@ -219,3 +224,37 @@ def test_every_command_is_in_the_audit_log_and_expects_what_it_read() -> None:
     assert entries[3].detail == "release 2 to 50 %: second"
     assert entries[5].subject == f"{NAME}/a:1"
     assert entries[5].detail == "disk full"
+
+
+def test_what_was_rejected_can_be_edited_again() -> None:
+    records = edited(b"1", b"2")
+    records.run(commands.set_approval, "shop", approval=True)
+    records.run(commands.publish, NAME, "second")
+    assert records.state.draft(NAME)[0] is None
+    records.run(commands.reject, NAME, by="bob")
+    assert commands.draft_files(records.state, NAME) == {"ase.yaml": ref(b"2")}
+    records.run(commands.publish, NAME, "again")
+    records.run(commands.approve, NAME, by="bob")
+    assert publication(records) == (3, None, 3)
+
+
+def test_what_was_seen_is_what_is_published() -> None:
+    records = edited(b"1", b"2")
+    seen = files_digest(commands.draft_files(records.state, NAME))
+    records.run(commands.put_file, NAME, "ase.yaml", ref(b"3"))
+    assert refusal(records, commands.publish, NAME, "", None, seen) is Refusal.CONFLICT
+    seen = files_digest(commands.draft_files(records.state, NAME))
+    records.run(commands.publish, NAME, "", None, seen)
+    assert publication(records) == (2, None, 2)
+
+
+@pytest.mark.parametrize(
+    ("present", "file"),
+    [("a", "a/b"), ("a/b/c", "a"), ("a/b/c", "a/b"), ("x", "schemas"), ("a/b", "a/b/c/d")],
+)
+def test_a_file_is_no_folder(present: str, file: str) -> None:
+    records = Records()
+    records.run(commands.put_file, NAME, present, ref(b"1"))
+    assert refusal(records, commands.put_file, NAME, file, ref(b"1")) is Refusal.INVALID
+    records.run(commands.put_file, NAME, present, ref(b"2"))
+    records.run(commands.put_file, NAME, "schemas/own.json", ref(b"2"))

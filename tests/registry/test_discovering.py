@@ -9,8 +9,12 @@ import pytest
 
 from registry.client.connection import RegistryServers
 from registry.client.provider import ProviderRegistration, discover
+from registry.grpc_methods import PROVIDE
 from registry.names import ServiceVersion
+from rpc.client import Channel
+from rpc.message_stream import stream_responses
 from rpc.status import RpcError
+from schemas import wire
 from tests.registry.running import RunningRegistry, running_registry
 
 NAME = ServiceVersion("shop", "web", "lb", "1.0.0")
@@ -114,5 +118,87 @@ def test_a_provider_needs_a_name_and_an_address(tmp_path: Path) -> None:
             with pytest.raises(RpcError, match="is not project/group/service/version"):
                 async for _ in discover(servers, "shop", retries=False):
                     pass
+
+    asyncio.run(run())
+
+
+def test_a_late_renewal_registers_again(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with running_registry(tmp_path) as registry:
+            updates = states(registry, registry.grpc)
+            await next_addresses(updates, set())
+            info = wire.ProviderInfo(version=str(NAME), address="a:1", lease=0.5)
+            beat = asyncio.Event()
+
+            async def requests() -> AsyncIterator[bytes]:
+                yield wire.ProvideRequest(provider=info).SerializeToString()
+                await beat.wait()
+                yield b""
+                await asyncio.Event().wait()
+
+            async def provide(channel: Channel) -> None:
+                async for _ in stream_responses(channel.stream(PROVIDE), requests()):
+                    pass
+
+            channel = Channel(registry.grpc)
+            task = asyncio.ensure_future(provide(channel))
+            await next_addresses(updates, {"a:1"})
+            await next_addresses(updates, set())  # it was silent for too long
+            beat.set()
+            await next_addresses(updates, {"a:1"})
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await channel.close()
+            await updates.aclose()  # type: ignore[attr-defined]
+
+    asyncio.run(run())
+
+
+def test_who_leaves_takes_no_successor_with_it(tmp_path: Path) -> None:
+    """A process that is replaced on the same address ends after the new one has registered."""
+
+    async def run() -> None:
+        async with running_registry(tmp_path) as registry:
+            updates = states(registry, registry.grpc)
+            old, new = registration(registry, "a:1"), registration(registry, "a:1")
+            first = asyncio.ensure_future(old.run())
+            await next_addresses(updates, {"a:1"})
+            second = asyncio.ensure_future(new.run())
+            async with asyncio.timeout(30):
+                while True:
+                    if new.state:
+                        break
+                    await asyncio.sleep(0.01)
+            old.leave()
+            await first
+            rows = (await registry.client.get(PATH)).json()["providers"]
+            assert [row["address"] for row in rows] == ["a:1"]
+            new.leave()
+            await next_addresses(updates, set())
+            await second
+            await updates.aclose()  # type: ignore[attr-defined]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "member",
+    [{"protocol": "x" * 300}, {"address": "x" * 300}, {"labels": {"a": "x" * 300}}],
+    ids=str,
+)
+def test_what_a_provider_says_is_short(tmp_path: Path, member: dict[str, Any]) -> None:
+    async def run() -> None:
+        async with running_registry(tmp_path) as registry:
+            members: dict[str, Any] = {"version": str(NAME), "address": "a:1"}
+            info = wire.ProviderInfo(**{**members, **member})
+
+            async def requests() -> AsyncIterator[bytes]:
+                yield wire.ProvideRequest(provider=info).SerializeToString()
+
+            channel = Channel(registry.grpc)
+            with pytest.raises(RpcError, match="INVALID_ARGUMENT"):
+                async for _ in stream_responses(channel.stream(PROVIDE), requests()):
+                    pass
+            await channel.close()
 
     asyncio.run(run())

@@ -10,6 +10,11 @@ import pytest
 from gateway.access import api_key
 from gateway.access.identity import NO_LIMITS
 from gateway.access.key_store import KeyStore
+from registry.grpc_methods import FETCH
+from registry.records import content_digest
+from rpc.client import Channel
+from rpc.status import RpcError
+from schemas import wire
 from tests.registry.running import OWN, RunningRegistry, running_registry
 
 SCHEMA: dict[str, Any] = {
@@ -271,5 +276,117 @@ def test_metrics_and_readiness(tmp_path: Path) -> None:
             assert "ase_registry_versions 1.0" in text
             assert (await registry.client.get("/readyz")).json() == {"status": "ready"}
             assert (await registry.client.get("/livez")).status_code == 200
+
+    asyncio.run(run())
+
+
+async def other_project(registry: RunningRegistry, keys: dict[str, str]) -> str:
+    """Publish a file in another project; return the digest of its content."""
+    registry.client.headers["authorization"] = f"Bearer {keys['admin']}"
+    await registry.release("a.txt", "top secret", "bank/web/gateway/1.0.0")
+    await registry.release("b.txt", "ours")
+    registry.client.headers["authorization"] = f"Bearer {keys['reader@shop']}"
+    return content_digest(b"top secret")
+
+
+def test_a_reader_sees_nothing_of_other_projects(tmp_path: Path) -> None:
+    async def run() -> None:
+        keys = await keys_of_roles(tmp_path, "reader@shop", "admin")
+        async with running_registry(tmp_path, auth="key") as registry:
+            digest = await other_project(registry, keys)
+            client = registry.client
+            assert (await client.get("/v1/watch?after=0")).status_code == 403
+            watched = (await client.get("/v1/watch?after=0&project=shop")).json()["changes"]
+            assert watched
+            for path in ("/v1/versions", "/v1/audit", "/v1/consumers", "/v1/providers"):
+                assert "bank" not in (await client.get(path)).text
+            assert "bank" not in json.dumps(watched)
+            events = client.stream(
+                "GET", "/v1/watch?project=shop", headers={"accept": "text/event-stream"}
+            )
+            registry.process.stop_streams()
+            async with events as response:
+                assert "bank" not in (await response.aread()).decode()
+            fetch = wire.FetchRequest(digests=[digest]).SerializeToString()
+            for role, is_refused in (("reader@shop", True), ("admin", False)):
+                channel = Channel(registry.grpc)
+                metadata = (("authorization", f"Bearer {keys[role]}"),)
+                call = channel.unary(FETCH, fetch, timeout=20, metadata=metadata)
+                if is_refused:
+                    with pytest.raises(RpcError, match="NOT_FOUND"):
+                        await call
+                else:
+                    assert wire.FetchReply.FromString(await call).contents[digest] == b"top secret"
+                await channel.close()
+
+    asyncio.run(run())
+
+
+def test_one_key_is_one_person_whatever_it_says(tmp_path: Path) -> None:
+    async def run() -> None:
+        keys = await keys_of_roles(tmp_path, "admin", "publisher@shop")
+        async with running_registry(tmp_path, auth="key") as registry:
+            headers = registry.client.headers
+            headers["authorization"] = f"Bearer {keys['admin']}"
+            await registry.client.put("/v1/projects/shop", json={"approval": True})
+            headers["x-ase-author"] = "ann"
+            await registry.put("a.txt", "1")
+            await registry.post("releases")
+            assert (await registry.client.get(VERSION)).json()["pending"]["release"] == 1
+            headers["x-ase-author"] = "bob"
+            assert (await registry.post("approve")).status_code == 403
+            headers["authorization"] = f"Bearer {keys['publisher@shop']}"
+            assert (await registry.post("approve")).json()["stable"] == 1
+
+    asyncio.run(run())
+
+
+def test_a_draft_that_was_edited_since_is_not_published(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with running_registry(tmp_path) as registry:
+            await registry.put("a.txt", "1")
+            seen = (await registry.client.get(VERSION)).json()["digest"]
+            await registry.put("a.txt", "2")
+            path = f"{VERSION}/releases"
+            late = await registry.client.post(path, headers={"if-match": f'"{seen}"'})
+            assert late.status_code == 412
+            seen = (await registry.client.get(VERSION)).json()["digest"]
+            done = await registry.client.post(path, headers={"if-match": f'"{seen}"'})
+            assert done.json()["stable"] == 1
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", f"{VERSION}/files/a.json", "[" + "9" * 5000 + "]"),
+        ("POST", f"{VERSION}/releases", '{"gray": {"percentage": ' + "9" * 400 + "}}"),
+        ("POST", f"{VERSION}/releases", '{"comment": "\\ud800"}'),
+    ],
+)
+def test_what_python_cannot_hold_is_no_fault_of_ours(
+    tmp_path: Path, method: str, path: str, body: str
+) -> None:
+    async def run() -> None:
+        async with running_registry(tmp_path) as registry:
+            await registry.put("a.txt", "1")
+            response = await registry.client.request(method, path, content=body)
+            assert response.status_code == 400, response.text
+
+    asyncio.run(run())
+
+
+def test_a_long_history_is_read_by_pages(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with running_registry(tmp_path) as registry:
+            for number in range(150):
+                await registry.release("a.txt", str(number))
+            first = (await registry.client.get("/v1/watch?after=0")).json()
+            assert len(first["changes"]) == 200
+            assert first["after"] == 200
+            rest = (await registry.client.get("/v1/watch?after=200")).json()
+            assert [c["revision"] for c in rest["changes"]] == [*range(201, 301)]
+            assert "files" not in json.dumps(first["changes"][0]["changes"][0]["record"])
 
     asyncio.run(run())

@@ -28,8 +28,8 @@ RULE = GrayRule({"region": "dx"}, ("10.0.0.1:8200",), 12.5)
     [
         Draft(3, FILES, "ann", 1.5),
         Release(4, FILES, files_digest(FILES), "ann", "why: ü", 2.5, 2),
-        Publication(4, 5, 1.0, GrayRelease(5, RULE, "ann", 2.0), None),
-        Publication(4, 5, 1.0, None, PendingRelease(5, RULE, "ann"), retired=True),
+        Publication(4, 5, 1.0, GrayRelease(5, RULE, "ann", 2.0, "k1"), None),
+        Publication(4, 5, 1.0, None, PendingRelease(5, RULE, "ann", "k1"), retired=True),
         Publication(4, 5, 1.0, None, PendingRelease(5, None, "ann")),
         ProjectSettings(approval=True),
         ProviderOverride("isolated", "bob", "disk", 9.0),

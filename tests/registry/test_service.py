@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from registry import commands
+from registry.access import Actor
 from registry.errors import Refusal, RegistryError
 from registry.records import AuditEntry, FileKind
 from registry.service import Registry
@@ -14,6 +15,8 @@ from registry.state import RegistryState
 from registry.store.interfaces import ChangeSet, StoreError, Transaction
 from registry.store.sqlite import SqliteStore
 from tests.registry.documents import NAME, ref
+
+ANN = Actor("ann", {}, "ann")
 
 
 def inspect(_: str, __: bytes) -> tuple[FileKind, str, list[str]]:
@@ -59,7 +62,7 @@ def test_changes_at_the_same_time_are_all_made(tmp_path: Path) -> None:
             file = f"{number}.txt"
             return lambda state, author: commands.put_file(state, author, NAME, file, ref(b"1"))  # type: ignore[return-value]
 
-        await asyncio.gather(*(registry.execute("ann", put(n)) for n in range(8)))  # type: ignore[arg-type]
+        await asyncio.gather(*(registry.execute(ANN, put(n)) for n in range(8)))  # type: ignore[arg-type]
         assert len(commands.draft_files(registry.state, NAME)) == 8
         await stop(store, task)
 
@@ -80,8 +83,8 @@ def test_a_clock_that_steps_back_loses_nothing(tmp_path: Path) -> None:
             def publish(state: RegistryState, author: commands.Author) -> Transaction:
                 return commands.publish(state, author, NAME, "")
 
-            await registry.execute("ann", put)
-            await registry.execute("ann", publish)
+            await registry.execute(ANN, put)
+            await registry.execute(ANN, publish)
         numbers = [release.number for release in registry.state.releases(NAME)]
         assert numbers == [3, 2, 1]
         assert registry.state.publication(NAME)[0].stable == 3
@@ -101,14 +104,14 @@ def test_a_store_that_is_lost_refuses_changes_and_serves_the_last_state(tmp_path
         def put(state: RegistryState, author: commands.Author) -> Transaction:
             return commands.put_file(state, author, NAME, "a", ref(b"1"))
 
-        await registry.execute("ann", put)
+        await registry.execute(ANN, put)
         store.is_lost = True
         with pytest.raises(RegistryError, match="the disk is full") as raised:
-            await registry.execute("ann", put)
+            await registry.execute(ANN, put)
         assert raised.value.kind is Refusal.UNAVAILABLE
         assert set(commands.draft_files(registry.state, NAME)) == {"a"}
         store.is_lost = False
-        await registry.execute("ann", put)
+        await registry.execute(ANN, put)
         assert registry.store_problem == ""
         await stop(store, task)
 

@@ -113,9 +113,9 @@ def test_schemas_of_the_group_come_with_the_own_files(tmp_path: Path) -> None:
             async with RunningSubscriber(registry.grpc, tmp_path, patterns=patterns) as subscriber:
                 await subscriber.wait_applied("log_level: info\n")
                 folder = subscriber.mirror.current
-                assert (folder / "schemas/image.schema_image.json").read_text() == text
+                assert (folder / "schemas/image~schema_image.json").read_text() == text
                 names = sorted(p.name for p in folder.rglob("*") if p.is_file())
-                assert names == [".generation.json", "ase.yaml", "image.schema_image.json"]
+                assert names == [".generation.json", "ase.yaml", "image~schema_image.json"]
 
     asyncio.run(run())
 
@@ -267,5 +267,134 @@ def test_thousands_that_reconnect_at_once_are_served(tmp_path: Path) -> None:
                 await asyncio.gather(*tasks, return_exceptions=True)
                 for channel in channels:
                     await channel.close()
+
+    asyncio.run(run())
+
+
+def test_an_instance_of_another_project_takes_no_place(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with running_registry(tmp_path) as registry:
+            await registry.release("a.txt", "1")
+            other = (VersionPattern.parse("bank/web/gateway/1.0.0"),)
+            async with RunningSubscriber(registry.grpc, tmp_path / "1", "x", file="a.txt") as ours:
+                await ours.wait_applied("1")
+                async with RunningSubscriber(
+                    registry.grpc, tmp_path / "2", "x", patterns=other
+                ) as theirs:
+                    await theirs.subscriber.has_answered.wait()
+                    await registry.release("a.txt", "2")
+                    await ours.wait_applied("2")
+
+    asyncio.run(run())
+
+
+def test_two_that_share_a_folder_both_apply(tmp_path: Path) -> None:
+    """As the workers of one gateway do."""
+
+    async def run() -> None:
+        async with running_registry(tmp_path) as registry:
+            await registry.release("a.txt", "1")
+            first = RunningSubscriber(registry.grpc, tmp_path, "w", file="a.txt")
+            second = RunningSubscriber(registry.grpc, tmp_path, "w2", file="a.txt")
+            second.mirror = first.mirror
+            second.subscriber._mirror = first.mirror
+            async with first, second:
+                for text in ("1", "2", "3"):
+                    await registry.release("a.txt", text) if text != "1" else None
+                    await first.wait_applied(text)
+                    await second.wait_applied(text)
+                await registry.status()
+                assert {o[1] for o in outcomes(await registry.status()).values()} == {"applied"}
+
+    asyncio.run(run())
+
+
+def test_what_failed_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry.client.subscriber._RETRY_FAILED_S", 0.01)
+
+    async def run() -> None:
+        async with running_registry(tmp_path) as registry:
+            await registry.release("a.txt", "1")
+            subscriber = RunningSubscriber(registry.grpc, tmp_path, file="a.txt")
+            async with subscriber:
+                await subscriber.wait_applied("1")
+                # A folder that cannot be made stands for a disk that is full for a while.
+                folder = tmp_path / "gw-1"
+                await registry.put("b.txt", "2")
+                await asyncio.to_thread(folder.rename, tmp_path / "away")
+                await asyncio.to_thread(folder.write_text, "in the way")
+                await registry.post("releases")
+                status = await registry.status()
+                assert status["instances"][0]["outcome"] == "failed"
+                assert status["instances"][0]["running"] == 1
+                await asyncio.to_thread(folder.unlink)
+                await asyncio.to_thread((tmp_path / "away").rename, folder)
+                async with asyncio.timeout(30):
+                    while True:
+                        if (await registry.status())["instances"][0]["outcome"] == "applied":
+                            break
+                        await asyncio.sleep(0.01)
+
+    asyncio.run(run())
+
+
+def test_a_registry_that_lost_its_store_takes_nothing_away(tmp_path: Path) -> None:
+    async def run() -> None:
+        (tmp_path / "1").mkdir()
+        (tmp_path / "2").mkdir()
+        subscriber = RunningSubscriber("127.0.0.1:1", tmp_path, file="a.txt")
+        async with running_registry(tmp_path / "1") as registry:
+            await registry.release("a.txt", "1")
+            subscriber = RunningSubscriber(registry.grpc, tmp_path, file="a.txt")
+            async with subscriber:
+                await subscriber.wait_applied("1")
+            port = int(registry.grpc.rpartition(":")[2])
+        async with running_registry_at(tmp_path / "2", port) as registry, subscriber:
+            await registry.release("a.txt", "other")
+            status = await registry.status()
+            assert status["instances"][0]["outcome"] == "failed"
+            assert "another store than before" in status["instances"][0]["reason"]
+            assert (subscriber.mirror.current / "a.txt").read_text() == "1"
+
+    asyncio.run(run())
+
+
+def test_what_an_instance_runs_is_known_after_it_came_back(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with running_registry(tmp_path) as registry:
+            await registry.release("a.txt", "1")
+            subscriber = RunningSubscriber(
+                registry.grpc, tmp_path, file="a.txt", judge=lambda t: "no" if t == "2" else ""
+            )
+            async with subscriber:
+                await subscriber.wait_applied("1")
+                await registry.release("a.txt", "2")
+                assert outcomes(await registry.status()) == {"gw-1": (1, "refused", "no")}
+            await registry.wait_instances(0)
+            async with subscriber:
+                await registry.wait_instances(1)
+                await registry.status()
+                assert outcomes(await registry.status()) == {"gw-1": (1, "refused", "no")}
+
+    asyncio.run(run())
+
+
+def test_a_version_that_is_not_for_an_instance_is_not_waited_for(tmp_path: Path) -> None:
+    """A loader's file is not for gateways, which follow schemas alone."""
+
+    async def run() -> None:
+        patterns = (
+            VersionPattern.parse(OWN),
+            VersionPattern.parse("shop/web/*/*", schemas_only=True),
+        )
+        async with running_registry(tmp_path) as registry:
+            await registry.release("a.txt", "1")
+            async with RunningSubscriber(
+                registry.grpc, tmp_path, patterns=patterns, file="a.txt"
+            ) as subscriber:
+                await subscriber.wait_applied("1")
+                await registry.release("init.yaml", "a: 1\n", "shop/web/words/1.0.0")
+                status = await registry.status("shop/web/words/1.0.0")
+                assert status == status | {"complete": True, "instances": []}
 
     asyncio.run(run())

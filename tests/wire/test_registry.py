@@ -365,3 +365,27 @@ def test_limits_of_a_release_hold_at_once(registry: Registry, tmp_path: Path) ->
             httpx.post(f"{registry.path('gateway')}/rollback", trust_env=False)
             assert registry.status("gateway") == {"gw": (3, "applied")}
             assert [gateway.call().status_code for _ in range(3)] == [200] * 3
+
+
+def test_a_configuration_that_never_came_to_run_is_not_started_with_again(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """It passes every check, and the gateway ends all the same: its port is taken."""
+    registry.release("gateway", "ase.yaml", "gateway: {deadline: 4}\n")
+    with start_gateway(registry, tmp_path / "gw") as gateway:
+        assert registry.status("gateway") == {"gw": (1, "applied")}
+        assert gateway.stop() == 0
+    with Hub() as hub:
+        port = hub.lb.rpartition(":")[2]
+        text = f"gateway: {{deadline: 3, grpc: true, grpc_port: {port}}}\n"
+        registry.release("gateway", "ase.yaml", text)
+        flags = ("--gateway-port", "0", "--gateway-admin-port", "0", "--lb-port", "0")
+        own = registry_flags(registry, "gw", *flags)
+        result = run_asectl("gateway", *own, cwd=tmp_path / "gw")
+        assert result.returncode == 1
+        assert f"127.0.0.1:{port} is in use" in result.stderr
+        # The next start takes the one before, and says so. It is tried again when that runs.
+        with start_gateway(registry, tmp_path / "gw") as gateway:
+            gateway.wait_for_event("generation failed; the last one stays")
+            assert registry.status("gateway") == {"gw": (2, "applied")}
+            gateway.wait_for_event("changed, and read at the next start alone")

@@ -22,7 +22,7 @@ def generation(number: int, **files: bytes) -> tuple[MirrorGeneration, dict[str,
 
 def test_files_are_placed_by_their_version() -> None:
     assert place_file(OWN, OWN, "certs/ca.pem") == "certs/ca.pem"
-    assert place_file(OWN, OTHER, "v1/schema_x.json") == "schemas/image.schema_x.json"
+    assert place_file(OWN, OTHER, "v1/schema_x.json") == "schemas/image~v1~schema_x.json"
     with pytest.raises(InvalidNameError):
         place_file(OWN, OWN, "../ase.yaml")
 
@@ -99,3 +99,33 @@ def test_a_description_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     for text in ("{", "[]", '{"digest": 1}'):
         (mirror.current / ".generation.json").write_text(text)
         assert mirror.read() is None
+
+
+@pytest.mark.parametrize("digest", ["", "../../up", "D" * 64, "d" * 63, "/" + "d" * 63])
+def test_a_digest_is_no_path(tmp_path: Path, digest: str) -> None:
+    with pytest.raises(MirrorError, match="is no digest"):
+        Mirror(tmp_path / "a" / "b").write(MirrorGeneration(digest, 1, {}, ()), {})
+    good, contents = generation(1, a=b"1")
+    bad = MirrorGeneration(good.digest, 1, {}, (MirrorFile("a", digest),))
+    with pytest.raises(MirrorError, match="is no digest"):
+        Mirror(tmp_path).write(bad, contents)
+
+
+def test_a_generation_that_never_came_to_run_is_not_started_with_again(tmp_path: Path) -> None:
+    mirror = Mirror(tmp_path)
+    first = mirror.write(*generation(1, a=b"1"))
+    mirror.use(first)
+    mirror.mark_tried()
+    assert mirror.is_doubtful(first)
+    assert not mirror.has_accepted()
+    mirror.accept()
+    assert not mirror.is_doubtful(first)
+    second = mirror.write(*generation(2, a=b"2"))
+    mirror.use(second)
+    mirror.recover()
+    assert mirror.in_use() == second  # it was not tried yet
+    mirror.mark_tried()
+    mirror.recover()
+    assert mirror.in_use() == first
+    mirror.prune()
+    assert mirror.has_accepted()

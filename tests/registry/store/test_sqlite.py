@@ -71,7 +71,9 @@ def test_a_damaged_file_is_replaced_by_its_backup(tmp_path: Path) -> None:
         assert "and the backup of " in said
         assert await again.revision() == 60
         await again.close()
-        assert await SqliteStore(path).open() == ""
+        healthy = SqliteStore(path)
+        assert await healthy.open() == ""
+        await healthy.close()
 
     asyncio.run(run())
     assert len([*tmp_path.glob("r.sqlite.damaged-*")]) == 1
@@ -142,6 +144,41 @@ def test_a_file_that_another_process_writes_is_named(tmp_path: Path) -> None:
             await fill(store, 1)
         other.close()
         await fill(store, 1)
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_a_file_is_of_one_registry_and_its_owner(tmp_path: Path) -> None:
+    async def run() -> None:
+        path = tmp_path / "r.sqlite"
+        store = SqliteStore(path)
+        await store.open()
+        with pytest.raises(StoreError, match="another registry uses it"):
+            await SqliteStore(path).open()
+        await store.close()
+        again = SqliteStore(path)
+        await again.open()
+        await again.close()
+
+    asyncio.run(run())
+    assert (tmp_path / "r.sqlite").stat().st_mode & 0o077 == 0
+
+
+def test_a_commit_whose_caller_left_is_seen_by_those_that_watch(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = SqliteStore(tmp_path / "r.sqlite")
+        await store.open()
+        changes = store.watch(0)
+        upcoming = asyncio.ensure_future(anext(changes))
+        commit = asyncio.ensure_future(store.commit(Transaction({"a": b"1"})))
+        await asyncio.sleep(0)
+        # The thread has made the change before the event loop hears of it.
+        store._thread.submit(lambda: None).result()
+        commit.cancel()
+        async with asyncio.timeout(30):
+            assert (await upcoming).revision == 1
+        await changes.aclose()  # type: ignore[attr-defined]
         await store.close()
 
     asyncio.run(run())

@@ -229,3 +229,38 @@ def test_a_watch_of_what_is_not_kept_says_so(tmp_path: Path) -> None:
         await store.close()
 
     asyncio.run(run())
+
+
+def test_entries_written_at_once_are_kept_and_those_of_others_not_removed(
+    etcd: str, tmp_path: Path
+) -> None:
+    """One lease is granted; an end is of the registry that has the entry."""
+
+    async def run() -> None:
+        prefix = f"/test-{next(_PREFIXES)}/"
+        first = EtcdPresence((etcd,), prefix, lease_s=2)
+        second = EtcdPresence((etcd,), prefix, lease_s=2)
+        await asyncio.gather(*(first.put({f"k{n}": b"1"}) for n in range(5)))
+        await asyncio.sleep(4)  # two leases: what is not kept alive has ended
+        assert len(await first.read()) == 5
+        await second.put({"k0": b"2"})
+        await first.put({"k0": None, "k1": None})
+        assert dict(await second.read()) == {"k0": b"2", "k2": b"1", "k3": b"1", "k4": b"1"}
+        await first.put({f"big/{n}": b"x" * 100_000 for n in range(20)})
+        assert len(await first.read()) == 24
+        await first.close()
+        assert dict(await second.read()) == {"k0": b"2"}
+        await second.close()
+
+    asyncio.run(run())
+
+
+def test_calls_at_the_same_time_do_not_pass_over_members_that_answer(etcd: str) -> None:
+    async def run() -> None:
+        for count in (1, 3, 6):
+            store = EtcdStore(("127.0.0.1:1", etcd, etcd), "/other/")
+            revisions = await asyncio.gather(*(store.revision() for _ in range(count)))
+            assert len({*revisions}) == 1
+            await store.close()
+
+    asyncio.run(run())
