@@ -8,7 +8,7 @@ from pathlib import Path
 
 from asectl.main import EXIT_USAGE, Failure
 from asectl.output import add_output_argument, print_output
-from asectl.releases.profile import RegistryProfile, profile_path
+from asectl.releases.profile import VARIABLE_PREFIX, RegistryProfile, profile_path
 from asectl.table import align
 from registry.names import InvalidNameError, check_part
 
@@ -33,7 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the settings that are given, and print them all. Raises Failure."""
-    profile = RegistryProfile.load({**os.environ, **dict.fromkeys(_variables(), "")})
+    # What is kept is what is in the file, without what the environment says above it.
+    names = {f"{VARIABLE_PREFIX}{field.name.upper()}" for field in fields(RegistryProfile)}
+    environ = {name: text for name, text in os.environ.items() if name not in names}
+    profile = RegistryProfile.load(environ)
     changes = {name: getattr(args, name) for name in _HELP if getattr(args, name) is not None}
     if args.key_file is not None:
         changes["key"] = _read_key(args.key_file)
@@ -46,10 +49,6 @@ def run(args: argparse.Namespace) -> int:
     shown["file"] = str(profile_path(os.environ))
     print_output(args.output, shown, align([[name, value] for name, value in shown.items()]))
     return 0
-
-
-def _variables() -> list[str]:
-    return [f"ASE_REGISTRY_{field.name.upper()}" for field in fields(RegistryProfile)]
 
 
 def _check(changes: dict[str, str]) -> None:

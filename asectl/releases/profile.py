@@ -10,12 +10,12 @@ from typing import Final, Self
 from asectl.main import EXIT_CONFIG, Failure
 
 _FILE: Final = "asectl/settings.json"
-VARIABLE_PREFIX: Final = "ASE_REGISTRY_"
+VARIABLE_PREFIX: Final = "ASECTL_"
 
 
 @dataclass(frozen=True, slots=True)
 class RegistryProfile:
-    """Settings of one user; each may be set by a variable such as ASE_REGISTRY_URL too.
+    """Settings of one user; each may be set by a variable such as ASECTL_URL too.
 
     `url` is the HTTP API of a registry, `key` what it asks for, `ca` a file of its CA. `region` is
     the label of gray releases that `--region` stands for.

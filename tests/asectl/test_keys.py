@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -142,3 +143,20 @@ def test_damaged_store_is_named(keys: Keys) -> None:
 def test_times_are_in_utc() -> None:
     assert time_text(0.0) == "never"
     assert time_text(1_796_040_000.0) == "2026-11-30 12:00 UTC"
+
+
+def test_keys_for_a_registry_have_roles(tmp_path: Path) -> None:
+    def run(*args: str) -> subprocess.CompletedProcess[str]:
+        return run_asectl("key", *args, cwd=tmp_path)
+
+    created = run("create", "--app", "ops", "--role", "editor@shop", "--role", "reader")
+    assert created.returncode == 0
+    assert "editor@shop, reader of the registry" in created.stderr
+    assert "editor@shop,reader" in run("list").stdout
+    key_id = run("list").stdout.splitlines()[1].split()[0]
+    assert run("rotate", key_id).returncode == 0
+    assert run("list").stdout.count("editor@shop,reader") == 2
+    refused = run("create", "--app", "ops", "--role", "owner")
+    assert refused.returncode == 2
+    assert "there are reader, editor, publisher, admin" in refused.stderr
+    assert run("create", "--app", "ops", "--role", "reader", "--hmac").returncode == 2

@@ -58,6 +58,11 @@ def test_settings_are_kept_for_their_owner_alone(tmp_path: Path) -> None:
     assert "must begin with http" in shell("setup", "--url", "r.example", code=2)
     assert "project 'a b' is not a name" in shell("setup", "--project", "a b", code=2)
     assert "No such file" in shell("setup", "--key-file", "none", code=2)
+    variables = {"ASECTL_URL": "http://127.0.0.1:1", "ASECTL_PROJECT": "other"}
+    assert "127.0.0.1:1: does not answer" in shell("config", "list", code=4, **variables)
+    assert json.loads(shell("setup", "-o", "json", **variables)) == shown  # what is in the file
+    # They are no options of the product.
+    assert "prometheus" not in shell("config", "show", **variables)
     path.write_text("{")
     assert "asectl setup writes it" in shell("config", "list", code=3)
 

@@ -16,3 +16,10 @@ def test_other_services_are_refused_by_name() -> None:
     with pytest.raises(AseError, match="this key credential is not for echo") as caught:
         identity.check_service("echo")
     assert caught.value.spec is SERVICE_NOT_ALLOWED
+
+
+def test_a_key_of_the_registry_calls_no_service_that_it_does_not_name() -> None:
+    roles = frozenset({"reader"})
+    with pytest.raises(AseError):
+        Identity("ops", "k1", method="key", roles=roles).check_service("probe")
+    Identity("ops", "k1", frozenset({"probe"}), "key", roles=roles).check_service("probe")

@@ -186,3 +186,21 @@ def test_gateway_logs_a_failure_once_and_the_change_after_it(
     path.write_bytes(b"x" * 100)
     assert asyncio.run(main()) == ["keys not read; the last ones stay valid", "keys changed"]
     assert refreshes >= 5
+
+
+def test_a_file_of_the_format_without_roles_is_read_and_changed_by_the_next_key(
+    path: Path,
+) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("ALTER TABLE keys DROP COLUMN roles")
+        connection.execute("PRAGMA user_version = 1")
+    store = KeyStore(path)
+    assert store.entries() == [ENTRY, PAIR]
+    assert store.revoke("k2", 7.0)
+    identity = Identity("ops", "k3", method="key", roles=frozenset({"editor@shop", "reader"}))
+    with_roles = KeyEntry(StoredKey(identity, b"3" * 32), 3.0)
+    store.add(with_roles)
+    assert store.entries()[2] == with_roles
+    assert store.entries()[0] == ENTRY
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
