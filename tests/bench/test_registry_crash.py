@@ -1,7 +1,6 @@
 """The check of killed registries finds losses where there are some, and only there."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 from bench.registry import crash
 from bench.registry.power_loss import build_recorder, lose_unsynced, recorder_environment
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+pytestmark = pytest.mark.peer("cc")
 
 
 def test_kills_lose_no_acknowledged_release() -> None:

@@ -12,6 +12,8 @@ import pytest
 from bench.registry.etcd_server import EtcdServer, start_etcd
 from tests.registry.running import OWN, RunningRegistry, RunningSubscriber, running_registry
 
+pytestmark = pytest.mark.peer("etcd")
+
 
 @pytest.fixture(scope="module")
 def members(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[EtcdServer]]:

@@ -30,7 +30,7 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield members[0].address
 
 
-@pytest.fixture(params=["sqlite", "etcd"])
+@pytest.fixture(params=["sqlite", pytest.param("etcd", marks=pytest.mark.peer("etcd"))])
 def kind(request: pytest.FixtureRequest) -> str:
     if request.param == "etcd":
         request.getfixturevalue("etcd")
@@ -231,6 +231,7 @@ def test_a_watch_of_what_is_not_kept_says_so(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.peer("etcd")
 def test_entries_written_at_once_are_kept_and_those_of_others_not_removed(
     etcd: str, tmp_path: Path
 ) -> None:
@@ -255,6 +256,7 @@ def test_entries_written_at_once_are_kept_and_those_of_others_not_removed(
     asyncio.run(run())
 
 
+@pytest.mark.peer("etcd")
 def test_calls_at_the_same_time_do_not_pass_over_members_that_answer(etcd: str) -> None:
     async def run() -> None:
         for count in (1, 3, 6):
