@@ -17,7 +17,7 @@ from asectl.main import EXIT_CONFIG, EXIT_UNREACHABLE, Failure
 from config.options import Config, RegistryOptions
 from config.source import ConfigError
 from registry.client.connection import RegistryServers
-from registry.client.mirror import Mirror, MirrorError
+from registry.client.mirror import Mirror, MirrorError, MirrorGeneration
 from registry.client.provider import ProviderRegistration, discover
 from registry.client.subscriber import Apply, ApplyResult, RegistrySubscriber
 from registry.feedback import Outcome
@@ -91,6 +91,7 @@ class RegistryLink:
         if own.region:
             labels["region"] = own.region
         self._subscription = Subscription(own.instance, address, labels, tuple(patterns))
+        self._loaded: MirrorGeneration | None = None  # what the process runs with
         self._records: list[logging.LogRecord] = []
         self._registrations: list[ProviderRegistration] = []
         ca = str(base / own.ca) if own.ca else ""
@@ -180,18 +181,19 @@ class RegistryLink:
 
     def _start_following(self, apply: Apply) -> "asyncio.Task[None]":
         """Follow the registries, now that the process runs with the generation in use."""
-        self.mirror.accept()
+        if self._loaded is not None:
+            self.mirror.accept(self.mirror.folder_of(self._loaded))
 
         async def apply_and_accept(folder: Path) -> ApplyResult:
             result = await apply(folder)
             if result.outcome is Outcome.APPLIED:
-                self.mirror.accept()
+                self.mirror.accept(folder)
             return result
 
         return asyncio.create_task(self._follow(apply_and_accept))
 
     async def _follow(self, apply: Apply) -> None:
-        subscriber = self._subscriber()
+        subscriber = self._subscriber(self._loaded)
         subscriber.start_applying(apply)
         try:
             await subscriber.run()
@@ -200,47 +202,47 @@ class RegistryLink:
             raise
 
     async def _fetch(self) -> None:
-        subscriber = self._subscriber()
+        subscriber = self._subscriber(self.mirror.read())
 
-        async def apply(_: Path) -> ApplyResult:
-            folder = self.mirror.in_use()
-            is_doubtful = folder is not None and self.mirror.is_doubtful(folder)
-            if is_doubtful and self.mirror.has_accepted():
+        async def apply(folder: Path) -> ApplyResult:
+            if self.mirror.is_doubtful(folder) and self.mirror.has_accepted():
                 return ApplyResult(Outcome.FAILED, _NEVER_RAN)
             return await asyncio.to_thread(self._check, self._args)
 
         subscriber.start_applying(apply)
         task = asyncio.create_task(subscriber.run())
         try:
-            async with asyncio.timeout(self._options.wait):
-                await subscriber.has_answered.wait()
-        except TimeoutError:
-            if self.mirror.read() is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._options.wait):
+                    await subscriber.has_answered.wait()
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._loaded = self.mirror.read()
+        if not subscriber.has_answered.is_set():
+            if self._loaded is None:
                 reason = f" ({subscriber.last_problem})" if subscriber.last_problem else ""
                 raise Failure(
                     f"registry.servers: none of {self._options.servers} has answered in "
                     f"{self._options.wait:g} s{reason}, and there is no earlier configuration in "
                     f"{self.mirror.current.parent}; see that asectl registry runs there",
                     EXIT_UNREACHABLE,
-                ) from None
+                )
             _logger.warning(
                 "no registry answers; started with the last configuration",
                 extra={"registry": self._options.servers, "folder": str(self.mirror.current)},
             )
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
         self.mirror.mark_tried()
         result = subscriber.last_result
-        if result.outcome in (Outcome.REFUSED, Outcome.FAILED) and self.mirror.read() is None:
+        if result.outcome in (Outcome.REFUSED, Outcome.FAILED) and self._loaded is None:
             raise Failure(
                 f"registry: its configuration cannot be used\n{result.reason}", EXIT_CONFIG
             )
 
-    def _subscriber(self) -> RegistrySubscriber:
+    def _subscriber(self, applied: MirrorGeneration | None) -> RegistrySubscriber:
         return RegistrySubscriber(
-            self._servers, self._subscription, self.version, self.mirror, SystemRandom()
+            self._servers, self._subscription, self.version, self.mirror, SystemRandom(), applied
         )
 
 

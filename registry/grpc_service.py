@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from math import isfinite
 from typing import Final
 
 from registry.access import Actor, Authorizer, Role
@@ -206,6 +207,8 @@ class RegistryService:
         with _as_status():
             provider = self._read_provider(info)
             self._identify(context).require(Role.READER, provider.name.project)
+            if not isfinite(info.lease):
+                raise RegistryError(Refusal.INVALID, f"lease: {info.lease} is no time in seconds")
             duration = min(max(info.lease, _MIN_LEASE_S), _MAX_LEASE_S)
             registration = await self._leases.register(provider, duration)
         while True:

@@ -63,8 +63,8 @@ class Present:
         for key, value in entries.items():
             if key.startswith(_PROVIDER_PREFIX):
                 _set(self.providers, key, Provider.from_bytes(value) if value else None)
-            # What our own consumers said is known already, and newer.
-            elif key.startswith(_CONSUMER_PREFIX) and key not in self._own_consumers:
+            # One of our own is kept here too: it may have moved to another registry.
+            elif key.startswith(_CONSUMER_PREFIX):
                 consumer = Consumer.from_bytes(value) if value else None
                 _set(self._other_consumers, key, consumer)
         if is_snapshot or any(key.startswith(_PROVIDER_PREFIX) for key in entries):

@@ -86,8 +86,10 @@ class LimitShares:
 
 def _use(meter: Meter, now: float) -> LimitUse:
     limits = meter.limits
+    # A quota of another period is another limit: the end of the old one says nothing of it.
+    name = meter.name if limits.quota_days == 1 else f"{meter.name}, monthly"
     return LimitUse(
-        name=meter.name.encode("utf-8", "replace").decode(),  # an app id may have lone surrogates
+        name=name.encode("utf-8", "replace").decode(),  # an app id may have lone surrogates
         rate=limits.rate,
         burst=min(meter.burst, _MAX_UINT32),
         concurrency=min(limits.concurrency, _MAX_UINT32),

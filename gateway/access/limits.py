@@ -89,9 +89,8 @@ class UsageLimiter:
                 meter = Meter(f"{kind} {name}", limits)
                 meter.share = 1.0 / self.gateways
                 meter.start_period(0, self._wall_clock())
-            elif meter.limits.quota_days != limits.quota_days:
-                meter.start_period(0, self._wall_clock())
-            meter.limits = limits
+            elif meter.limits != limits:
+                meter.change_limits(limits, self._clock(), self._wall_clock())
             renewed[name] = meter
         return renewed
 

@@ -122,6 +122,17 @@ class Meter:
         self.used_before = used
         self.used, self.period_end = used, period_end(wall_now, self.limits.quota_days)
 
+    def change_limits(self, limits: CallerLimits, now: float, wall_now: float) -> None:
+        """Take other limits: what was counted counts on, by the new rate.
+
+        A lease is of the old limits, so that the share counts until the next one.
+        """
+        ahead, quota_days = self.ahead(now), self.limits.quota_days
+        self.limits, self.lease = limits, None
+        self.arrival_at = now + min(ahead, self.burst) / self._rate() if limits.rate else 0.0
+        if limits.quota_days != quota_days:
+            self.start_period(0, wall_now)
+
     def remaining(self, now: float) -> int:
         """Return how many requests would pass the rate at once."""
         if self.lease is not None and self.lease.is_current:

@@ -5,6 +5,7 @@ changed for another by one rename (https://man7.org/linux/man-pages/man2/rename.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -68,11 +69,15 @@ def place_file(own: ServiceVersion, name: ServiceVersion, file: str) -> str:
 class Mirror:
     """The folder of the last generations.
 
-    Several processes of one host may share it, if they follow the same versions.
+    Several processes of one host may share it, if they follow the same versions. A process holds a
+    lock of the folder of a generation that it tries, until it is accepted or given up; the lock
+    ends with the process (https://man7.org/linux/man-pages/man2/flock.2.html).
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._locked_folder: Path | None = None
+        self._lock = -1  # a file descriptor of the folder `_locked_folder`
 
     @property
     def current(self) -> Path:
@@ -151,8 +156,16 @@ class Mirror:
             shutil.rmtree(part, ignore_errors=True)
         return folder
 
+    def folder_of(self, generation: MirrorGeneration) -> Path:
+        """Return the folder of a generation."""
+        return self._folder / generation.digest[:32]
+
     def use(self, folder: Path) -> None:
         """Make the folder of a generation the one in use. Raises MirrorError."""
+        self._hold(folder)
+        self._point_to(folder)
+
+    def _point_to(self, folder: Path) -> None:
         link = self._folder / f".{_CURRENT}.{secrets.token_hex(4)}"
         try:
             link.unlink(missing_ok=True)
@@ -161,40 +174,59 @@ class Mirror:
         except OSError as error:
             raise MirrorError(f"{self.current}: {error.strerror}") from error
 
-    def use_again(self, folder: Path | None) -> None:
-        """Return to a generation that was in use, or to none. Raises MirrorError."""
-        if folder is not None:
-            self.use(folder)
+    def give_up(self, folder: Path, previous: Path | None) -> None:
+        """Return from a generation to the one that was in use before it, None without one.
+
+        If another process has another one in use meanwhile, that stays. Raises MirrorError.
+        """
+        self._release()
+        if self.in_use() != folder:
+            return
+        if previous is not None and previous.is_dir():
+            self._point_to(previous)
         else:
             self.current.unlink(missing_ok=True)
 
-    def accept(self) -> None:
-        """Note that the process runs with the generation in use: a later start may rely on it."""
+    def accept(self, folder: Path) -> None:
+        """Note that a process runs with a generation: a later start may rely on it."""
         with contextlib.suppress(OSError):
-            (self.current / _ACCEPTED).touch()
+            (folder / _ACCEPTED).touch()
+        self._release()
 
     def is_doubtful(self, folder: Path) -> bool:
-        """Return whether a generation was tried, and no process has come to run with it."""
-        return (folder / _TRIED).exists() and not (folder / _ACCEPTED).exists()
+        """Return whether a generation was tried, by processes that ended before they ran."""
+        is_held_here = self._locked_folder == folder
+        if is_held_here:
+            self._release()
+        try:
+            return (folder / _TRIED).exists() and self._is_abandoned(folder)
+        finally:
+            if is_held_here:
+                self._hold(folder)
 
     def has_accepted(self) -> bool:
         """Return whether there is a generation that a process has run with."""
         return any((folder / _ACCEPTED).exists() for folder in self._generations())
 
     def mark_tried(self) -> None:
-        """Note that a process begins to run with the generation in use."""
+        """Note that this process begins to run with the generation in use."""
+        folder = self.in_use()
+        if folder is None or (folder / _ACCEPTED).exists():
+            return
+        self._hold(folder)
         with contextlib.suppress(OSError):
-            (self.current / _TRIED).touch()
+            (folder / _TRIED).touch()
 
     def recover(self) -> None:
         """Return to the newest accepted generation if the one in use never came to run.
 
-        Raises MirrorError.
+        Its process ended while it was checked, or at its start. Raises MirrorError.
         """
         in_use = self.in_use()
-        if in_use is not None and self.is_doubtful(in_use):
+        if in_use is not None and self._is_abandoned(in_use):
             accepted = [f for f in self._generations() if (f / _ACCEPTED).exists()]
-            self.use_again(accepted[0] if accepted else None)
+            if accepted:
+                self._point_to(accepted[0])
 
     def in_use(self) -> Path | None:
         """Return the folder of the generation in use, None without one."""
@@ -211,6 +243,35 @@ class Mirror:
         for folder in old[_KEPT - 1 :]:
             if folder != accepted:
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def _is_abandoned(self, folder: Path) -> bool:
+        """Return whether no process runs, or tries to run, with a generation."""
+        if (folder / _ACCEPTED).exists():
+            return False
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+        except OSError:
+            return True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(descriptor)
+        return True
+
+    def _hold(self, folder: Path) -> None:
+        """Lock a generation, as one that this process tries."""
+        self._release()
+        with contextlib.suppress(OSError):
+            self._lock = os.open(folder, os.O_RDONLY)
+            self._locked_folder = folder
+            fcntl.flock(self._lock, fcntl.LOCK_SH)
+
+    def _release(self) -> None:
+        if self._locked_folder is not None:
+            os.close(self._lock)
+            self._locked_folder = None
 
     def _generations(self) -> list[Path]:
         """Return the folders of generations, the newest first."""

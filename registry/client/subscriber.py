@@ -53,8 +53,9 @@ Apply = Callable[[Path], Awaitable[ApplyResult]]
 class RegistrySubscriber:
     """Follows the versions of one instance.
 
-    `own` is its own version. `apply` is called with each new generation, one at a time; the newest
-    is taken where several have come meanwhile.
+    `own` is its own version. `applied` is the generation that the process runs with, which may not
+    be the one in use if several share the `mirror`. `apply` is called with each new generation, one
+    at a time; the newest is taken where several have come meanwhile.
 
     `has_answered` is set when a generation was taken or refused; `last_result` says which.
     `last_problem` is why the last connection ended.
@@ -67,6 +68,7 @@ class RegistrySubscriber:
         own: ServiceVersion,
         mirror: Mirror,
         rng: Random,
+        applied: MirrorGeneration | None,
     ) -> None:
         self.is_connected = False
         self.has_answered = asyncio.Event()
@@ -78,8 +80,7 @@ class RegistrySubscriber:
         self._mirror = mirror
         self._rng = rng
         self._apply: Apply | None = None
-        # What this process runs: another one that shares the mirror may have moved its link.
-        self._applied = mirror.read()
+        self.applied = applied
         self._answers: asyncio.Queue[bytes] = asyncio.Queue()
 
     def start_applying(self, apply: Apply) -> None:
@@ -113,7 +114,7 @@ class RegistrySubscriber:
             await asyncio.sleep(backoff.next_delay())
 
     async def _requests(self) -> AsyncIterator[bytes]:
-        subscription, applied = self._subscription, self._applied
+        subscription, applied = self._subscription, self.applied
         first = wire.SubscriptionRequest(
             instance=subscription.instance,
             address=subscription.address,
@@ -169,7 +170,7 @@ class RegistrySubscriber:
 
     async def _take(self, channel: Channel, update: wire.GenerationUpdate) -> Outcome:
         """Write, use and apply a generation, and answer it; return what became of it."""
-        if self._applied is not None and self._applied.digest == update.digest:
+        if self.applied is not None and self.applied.digest == update.digest:
             self.has_answered.set()
             return Outcome.APPLIED
         try:
@@ -203,21 +204,25 @@ class RegistrySubscriber:
         self._check_store(generation)
         contents = await self._contents(channel, generation, dict(update.contents))
         folder = await asyncio.to_thread(self._mirror.write, generation, contents)
-        previous = self._mirror.in_use()
-        self._mirror.use(folder)
-        result = ApplyResult(Outcome.APPLIED)
-        if self._apply is not None:
-            result = await self._apply(self._mirror.current)
-        if result.outcome is Outcome.APPLIED:
-            self._applied = generation
-        else:
-            self._mirror.use_again(previous)
+        previous = self._mirror.folder_of(self.applied) if self.applied is not None else None
+        result = ApplyResult(Outcome.FAILED)
+        try:
+            self._mirror.use(folder)
+            result = ApplyResult(Outcome.APPLIED)
+            if self._apply is not None:
+                result = ApplyResult(Outcome.FAILED)  # if it is cancelled
+                result = await self._apply(folder)
+        finally:
+            if result.outcome is Outcome.APPLIED:
+                self.applied = generation
+            else:
+                self._mirror.give_up(folder, previous)
         await asyncio.to_thread(self._mirror.prune)
         return result
 
     def _check_store(self, generation: MirrorGeneration) -> None:
         """Raise MirrorError for a registry that lost its store: it would take all away."""
-        applied = self._applied
+        applied = self.applied
         if applied is not None and applied.store and generation.store != applied.store:
             raise MirrorError(
                 "the registry has another store than before; if that is right, remove the folder "

@@ -6,7 +6,8 @@ watch resumes from one, and a lease ends the presence of a registry that has die
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Final
 
 from google.protobuf.message import Message
@@ -21,9 +22,11 @@ from registry.store.interfaces import (
     Transaction,
 )
 from rpc.client import Channel
-from rpc.message_stream import MessageStream, stream_responses
+from rpc.message_stream import stream_responses
 from rpc.status import RpcError, Status
 from schemas import wire
+
+_logger = logging.getLogger("ase.registry")
 
 _KV: Final = "/etcdserverpb.KV/"
 _WATCH: Final = "/etcdserverpb.Watch/Watch"
@@ -70,7 +73,7 @@ class EtcdCluster:
                 if error.status not in _TRANSIENT:
                     break
                 may_have_run = may_have_run or error.may_have_run
-                await self._give_up(channel)
+                await self.give_up(channel)
                 await asyncio.sleep(_RETRY_DELAY_S)
             else:
                 return response, may_have_run
@@ -89,18 +92,14 @@ class EtcdCluster:
             )
         return self._channels[member]
 
-    def try_next(self) -> None:
-        """Prefer the next member."""
-        self._preferred += 1
-
-    async def _give_up(self, channel: Channel) -> None:
+    async def give_up(self, channel: Channel) -> None:
         """Close the channel to a member that does not answer: what watches there goes elsewhere.
 
         Several calls may find that at once; the next member is preferred once.
         """
         preferred = self._members[self._preferred % len(self._members)]
         if self._channels.get(preferred) is channel:
-            self.try_next()
+            self._preferred += 1
         self._channels = {m: c for m, c in self._channels.items() if c is not channel}
         await channel.close()
 
@@ -117,7 +116,7 @@ class EtcdCluster:
                     _KV + "Range", request, timeout=_CALL_TIMEOUT_S, metadata=_NEEDS_LEADER
                 )
             except RpcError:
-                await self._give_up(channel)
+                await self.give_up(channel)
                 return
 
     async def read(self, prefix: str, after: str, limit: int) -> tuple[dict[str, Entry], int]:
@@ -160,12 +159,29 @@ class EtcdCluster:
                     raise StoreError(f"etcd: watch ended: {reply.cancel_reason}")
                 yield reply
         except RpcError as error:
-            self.try_next()
+            await self.give_up(channel)
             raise StoreError(f"etcd: watch lost: {error}") from error
         finally:
             check.cancel()
-        self.try_next()
+        await self.give_up(channel)
         raise StoreError("etcd: the member has ended a watch")
+
+    async def put_absent(self, values: Mapping[str, bytes], lease: int = 0) -> bool:
+        """Put values, if none of their keys is there; return whether. Raises StoreError."""
+        request = wire.EtcdTransaction()
+        for key, value in values.items():
+            name = key.encode()
+            request.compare.add(target=_MOD_REVISION, key=name, mod_revision=0)
+            request.success.add(request_put=wire.EtcdPut(key=name, value=value, lease=lease))
+        data, _ = await self.call(_KV + "Txn", request)
+        return wire.EtcdTransactionReply.FromString(data).succeeded
+
+    async def has_lease(self, key: str, lease: int) -> bool:
+        """Return whether a key is there with this lease. Raises StoreError."""
+        request = wire.EtcdTransaction()
+        request.compare.add(target=_LEASE_TARGET, key=key.encode(), lease=lease)
+        data, _ = await self.call(_KV + "Txn", request)
+        return wire.EtcdTransactionReply.FromString(data).succeeded
 
     async def close(self) -> None:
         """Close the connections."""
@@ -198,8 +214,7 @@ class EtcdStore:
 
     async def put_content(self, digest: str, content: bytes) -> None:
         """Keep a content; see `Store`."""
-        put = wire.EtcdPut(key=(self._contents + digest).encode(), value=content)
-        await self._cluster.call(_KV + "Put", put)
+        await self._cluster.put_absent({self._contents + digest: content})
 
     async def get_content(self, digest: str) -> bytes | None:
         """Return a content; see `Store`."""
@@ -336,20 +351,36 @@ class EtcdPresence:
 
     async def _write(self, entries: Mapping[str, bytes | None]) -> None:
         """Write entries, in transactions that etcd takes. Raises StoreError."""
-        request, size = wire.EtcdTransaction(), 0
         for key, value in entries.items():
-            name = (self._prefix + key).encode()
             if value is None:
-                await self._delete(name)
-                continue
-            put = wire.EtcdPut(key=name, value=value, lease=self._lease)
-            request.success.add(request_put=put)
-            size += len(value) + len(name)
-            if len(request.success) >= _MAX_OPERATIONS or size > _MAX_TRANSACTION_BYTES:
-                await self._cluster.call(_KV + "Txn", request)
-                request, size = wire.EtcdTransaction(), 0
-        if request.success:
+                await self._delete((self._prefix + key).encode())
+        for batch in _batches(entries):
+            request = wire.EtcdTransaction()
+            for key, value in batch.items():
+                name = (self._prefix + key).encode()
+                put = wire.EtcdPut(key=name, value=value, lease=self._lease)
+                request.success.add(request_put=put)
             await self._cluster.call(_KV + "Txn", request)
+
+    async def _write_again(self) -> None:
+        """Write the own entries under a new lease. Raises StoreError.
+
+        Those that another registry has by now, because they moved there while this one was away,
+        are not ours any more.
+        """
+        for batch in _batches(dict(self._own)):
+            if await self._put_absent(batch):
+                continue
+            for key, value in batch.items():
+                is_ours = await self._put_absent({key: value}) or await self._cluster.has_lease(
+                    self._prefix + key, self._lease
+                )
+                if not is_ours and self._own.get(key) == value:
+                    del self._own[key]
+
+    async def _put_absent(self, entries: Mapping[str, bytes]) -> bool:
+        values = {self._prefix + key: value for key, value in entries.items()}
+        return await self._cluster.put_absent(values, self._lease)
 
     async def _delete(self, name: bytes) -> None:
         """Delete an entry, if it is still ours: another registry may have it by now."""
@@ -367,25 +398,44 @@ class EtcdPresence:
                     self._is_complete = False
                     await self._grant()
                 if not self._is_complete:
-                    await self._write(dict(self._own))
+                    await self._write_again()
                     self._is_complete = True
-            except (StoreError, RpcError):
-                self._cluster.try_next()
+            except StoreError as error:
+                _logger.warning("lease not renewed; trying on", extra={"reason": str(error)})
 
     async def _renew_once(self) -> bool:
-        """Renew the lease; return whether it lives. Raises RpcError."""
-        stream: MessageStream = self._cluster.channel().stream(
-            _LEASE + "LeaseKeepAlive", timeout=_CALL_TIMEOUT_S
-        )
+        """Renew the lease; return whether it lives. Raises StoreError."""
+        channel = self._cluster.channel()
+        stream = channel.stream(_LEASE + "LeaseKeepAlive", timeout=_CALL_TIMEOUT_S)
         request = wire.EtcdLeaseKeepAlive(ID=self._lease).SerializeToString()
-        async for data in stream_responses(stream, _requests(request)):
-            return wire.EtcdLeaseKeepAliveReply.FromString(data).TTL > 0
+        try:
+            async for data in stream_responses(stream, _requests(request)):
+                return wire.EtcdLeaseKeepAliveReply.FromString(data).TTL > 0
+        except RpcError as error:
+            await self._cluster.give_up(channel)
+            raise StoreError(f"etcd: {error}") from error
         return False
 
 
 # Of a transaction; etcd takes 128, and 1.5 MiB.
 _MAX_OPERATIONS: Final = 100
 _MAX_TRANSACTION_BYTES: Final = 512 * 1024
+
+
+def _batches(entries: Mapping[str, bytes | None]) -> Iterator[dict[str, bytes]]:
+    """Yield the entries that have a value, in parts that one transaction takes."""
+    batch: dict[str, bytes] = {}
+    size = 0
+    for key, value in entries.items():
+        if value is None:
+            continue
+        if batch and (len(batch) >= _MAX_OPERATIONS or size + len(value) > _MAX_TRANSACTION_BYTES):
+            yield batch
+            batch, size = {}, 0
+        batch[key] = value
+        size += len(value) + len(key)
+    if batch:
+        yield batch
 
 
 async def _requests(request: bytes) -> AsyncIterator[bytes]:

@@ -164,6 +164,7 @@ class SqliteStore:
         def copy(connection: sqlite3.Connection) -> Path:
             part = destination.with_name(destination.name + ".part")
             part.unlink(missing_ok=True)
+            part.touch(0o600)  # like the store: it may have files of keys
             with contextlib.closing(sqlite3.connect(part)) as target:
                 connection.backup(target)
             part.replace(destination)
@@ -228,6 +229,7 @@ class SqliteStore:
             file = self._path.with_name(self._path.name + suffix)
             if file.exists():
                 file.rename(damaged.with_name(damaged.name + suffix))
+        self._path.touch(0o600)
         self._path.write_bytes(backup.read_bytes())
         made_at = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(backup.stat().st_mtime))
         return f"damaged ({fault}); kept as {damaged.name}, and the backup of {made_at} UTC is used"

@@ -120,6 +120,7 @@ class RunningSubscriber:
             ServiceVersion.parse(str(patterns[0])),
             self.mirror,
             Random(1),
+            self.mirror.read(),
         )
         self.subscriber.start_applying(self._apply)
         self._task: asyncio.Task[None] | None = None

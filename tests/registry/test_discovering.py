@@ -183,10 +183,16 @@ def test_who_leaves_takes_no_successor_with_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "member",
-    [{"protocol": "x" * 300}, {"address": "x" * 300}, {"labels": {"a": "x" * 300}}],
+    [
+        {"protocol": "x" * 300},
+        {"address": "x" * 300},
+        {"labels": {"a": "x" * 300}},
+        {"lease": float("nan")},
+        {"lease": float("inf")},
+    ],
     ids=str,
 )
-def test_what_a_provider_says_is_short(tmp_path: Path, member: dict[str, Any]) -> None:
+def test_what_a_provider_says_is_short_and_ends(tmp_path: Path, member: dict[str, Any]) -> None:
     async def run() -> None:
         async with running_registry(tmp_path) as registry:
             members: dict[str, Any] = {"version": str(NAME), "address": "a:1"}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from registry.client.subscriber import ApplyResult
 from registry.grpc_methods import SUBSCRIBE
 from registry.names import VersionPattern
 from rpc.client import Channel
@@ -305,6 +306,34 @@ def test_two_that_share_a_folder_both_apply(tmp_path: Path) -> None:
                     await second.wait_applied(text)
                 await registry.status()
                 assert {o[1] for o in outcomes(await registry.status()).values()} == {"applied"}
+
+    asyncio.run(run())
+
+
+def test_a_stop_in_the_middle_leaves_the_one_before(tmp_path: Path) -> None:
+    """What was not judged to its end is not in use, and is judged at the next start."""
+
+    async def run() -> None:
+        async with running_registry(tmp_path) as registry:
+            await registry.release("a.txt", "1")
+            begun = asyncio.Event()
+
+            async def apply(_: Path) -> ApplyResult:
+                begun.set()
+                await asyncio.Event().wait()
+                raise AssertionError
+
+            async with asyncio.timeout(30):
+                async with RunningSubscriber(registry.grpc, tmp_path, file="a.txt") as first:
+                    await first.wait_applied("1")
+                    first.subscriber.start_applying(apply)
+                    await registry.put("a.txt", "2")
+                    publishing = asyncio.ensure_future(registry.post("releases"))
+                    await begun.wait()
+                assert (first.mirror.current / "a.txt").read_text() == "1"
+                async with RunningSubscriber(registry.grpc, tmp_path, file="a.txt") as again:
+                    await again.wait_applied("2")
+                await publishing
 
     asyncio.run(run())
 

@@ -248,6 +248,22 @@ def test_quota_begins_again_with_its_period() -> None:
     assert fleet.send(0, "ocr")
 
 
+def test_quota_of_another_period_is_shared_anew() -> None:
+    fleet = Fleet(2, service=CallerLimits(quota=10, quota_days=30))
+    for _ in range(20):
+        fleet.send(0, "ocr")
+        fleet.exchange_all()
+    assert not fleet.send(0, "ocr")
+    for limiter in fleet.limiters:
+        limiter.set_limits({}, {"ocr": CallerLimits(quota=6)}, {})
+    fleet.exchange_all()
+    admitted = 0
+    for _ in range(20):
+        admitted += fleet.send(0, "ocr") + fleet.send(1, "ocr")
+        fleet.exchange_all()
+    assert admitted == 6
+
+
 def test_lost_gateway_gives_its_lease_back_after_a_while() -> None:
     fleet = Fleet(2, service=CallerLimits(concurrency=4))
     assert [fleet.send(0, "ocr") for _ in range(3)] == [True, True, False]

@@ -7,7 +7,7 @@ import pytest
 from config.options import AppOptions, ServiceOptions
 from gateway.access.identity import ANONYMOUS, NO_LIMITS, CallerLimits, Identity, limits_of
 from gateway.access.limits import UsageLimiter
-from gateway.access.meters import NO_ADMISSION, LimitExceededError
+from gateway.access.meters import NO_ADMISSION, LimitExceededError, MeterLease
 
 TWO = CallerLimits(concurrency=2)
 KEY = Identity("shop", "k1", method="key", limits=TWO)
@@ -155,12 +155,49 @@ def test_new_limits_hold_at_once_and_what_was_counted_counts_on() -> None:
     first.release()
     with pytest.raises(LimitExceededError, match="service ocr has used its 3 requests"):
         limits.admit(shop, "ocr")
-    # Another period begins anew.
+    # Another period begins anew, and has its own end.
     limits.set_limits({}, {"ocr": CallerLimits(quota=3, quota_days=30)}, {})
     limits.admit(shop, "ocr")
     limits.set_limits({}, {}, {})
     assert limits.admit(shop, "ocr") is NO_ADMISSION
     assert not limits.has_limits()
+
+
+def test_a_new_period_ends_when_it_ends() -> None:
+    wall_now = 1_000_000.0
+    limits = UsageLimiter(
+        {}, {"ocr": CallerLimits(quota=1, quota_days=30)}, lambda: 0.0, lambda: wall_now
+    )
+    limits.set_limits({}, {"ocr": CallerLimits(quota=1)}, {})
+    limits.admit(ANONYMOUS, "ocr")
+    with pytest.raises(LimitExceededError, match="of this day"):
+        limits.admit(ANONYMOUS, "ocr")
+    wall_now += 86_400
+    limits.admit(ANONYMOUS, "ocr")
+
+
+def test_a_new_rate_holds_for_what_came_before_it() -> None:
+    now = 50.0
+    limits = UsageLimiter({}, {"ocr": CallerLimits(rate=1.0, burst=100)}, lambda: now, lambda: 0.0)
+    for _ in range(100):
+        limits.admit(ANONYMOUS, "ocr")
+    limits.set_limits({}, {"ocr": CallerLimits(rate=1000.0, burst=100)}, {})
+    with pytest.raises(LimitExceededError) as refused:
+        limits.admit(ANONYMOUS, "ocr")
+    assert refused.value.retry_after == 1
+    now += 0.1
+    limits.admit(ANONYMOUS, "ocr")
+
+
+def test_new_limits_do_not_wait_for_a_lease_of_them() -> None:
+    limits = limiter({}, {"ocr": CallerLimits(rate=1000.0)})
+    [meter] = limits.shared_meters()
+    meter.lease, meter.share = MeterLease(1.0, 0, 0, False), 0.5
+    limits.set_limits({}, {"ocr": CallerLimits(rate=1000.0, concurrency=4, quota=9)}, {})
+    limits.admit(ANONYMOUS, "ocr")
+    limits.admit(ANONYMOUS, "ocr")
+    with pytest.raises(LimitExceededError, match="4 requests in progress"):
+        limits.admit(ANONYMOUS, "ocr")  # its share of them
 
 
 def test_new_limits_are_shared_with_other_gateways() -> None:

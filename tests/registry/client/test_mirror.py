@@ -1,6 +1,8 @@
 """The last good state on disk: whole or not there, shared by processes, pruned."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,9 +44,11 @@ def test_a_generation_is_used_when_it_is_whole(tmp_path: Path) -> None:
     second, contents = generation(2, a=b"2")
     mirror.use(mirror.write(second, contents))
     assert (mirror.current / "a").read_bytes() == b"2"
-    mirror.use_again(folder)
+    mirror.give_up(mirror.folder_of(second), folder)
     assert mirror.read() == first
-    mirror.use_again(None)
+    mirror.give_up(mirror.folder_of(second), None)
+    assert mirror.read() == first  # another process has changed it meanwhile
+    mirror.give_up(folder, None)
     assert mirror.read() is None
 
 
@@ -114,18 +118,46 @@ def test_a_digest_is_no_path(tmp_path: Path, digest: str) -> None:
 def test_a_generation_that_never_came_to_run_is_not_started_with_again(tmp_path: Path) -> None:
     mirror = Mirror(tmp_path)
     first = mirror.write(*generation(1, a=b"1"))
-    mirror.use(first)
-    mirror.mark_tried()
+    try_and_die(tmp_path, first)
+    mirror.recover()
+    assert mirror.in_use() == first  # there is no other
     assert mirror.is_doubtful(first)
     assert not mirror.has_accepted()
-    mirror.accept()
+    mirror.accept(first)
     assert not mirror.is_doubtful(first)
     second = mirror.write(*generation(2, a=b"2"))
-    mirror.use(second)
-    mirror.recover()
-    assert mirror.in_use() == second  # it was not tried yet
-    mirror.mark_tried()
+    try_and_die(tmp_path, second)
     mirror.recover()
     assert mirror.in_use() == first
+    assert mirror.is_doubtful(second)
+    mirror.use(second)
+    assert mirror.is_doubtful(second)  # that we try it now says nothing of those before
+    mirror.give_up(second, first)
     mirror.prune()
     assert mirror.has_accepted()
+
+
+def test_what_another_process_tries_is_in_no_doubt(tmp_path: Path) -> None:
+    """A worker starts while its parent, or another worker, tries the same generation."""
+    parent, worker = Mirror(tmp_path), Mirror(tmp_path)
+    first = parent.write(*generation(1, a=b"1"))
+    parent.use(first)
+    parent.accept(first)
+    second = parent.write(*generation(2, a=b"2"))
+    parent.use(second)
+    for _ in range(2):  # while it is checked, and while the process starts
+        worker.recover()
+        assert worker.in_use() == second
+        assert not worker.is_doubtful(second)
+        parent.mark_tried()
+    parent.give_up(second, first)
+    assert worker.is_doubtful(second)
+
+
+def try_and_die(root: Path, folder: Path) -> None:
+    """Have a process begin with a generation that it does not come to run with."""
+    program = (
+        "import sys; from pathlib import Path; from registry.client.mirror import Mirror;"
+        "mirror = Mirror(Path(sys.argv[1])); mirror.use(Path(sys.argv[2])); mirror.mark_tried()"
+    )
+    subprocess.run([sys.executable, "-c", program, root, folder], check=True)

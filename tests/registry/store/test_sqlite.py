@@ -62,6 +62,7 @@ def test_a_damaged_file_is_replaced_by_its_backup(tmp_path: Path) -> None:
         await fill(store, 60)
         backup = await store.backup()
         assert backup == tmp_path / "r.sqlite.backup"
+        assert backup.stat().st_mode & 0o077 == 0
         await fill(store, 5)
         await store.close()
         damage(path)
@@ -77,6 +78,7 @@ def test_a_damaged_file_is_replaced_by_its_backup(tmp_path: Path) -> None:
 
     asyncio.run(run())
     assert len([*tmp_path.glob("r.sqlite.damaged-*")]) == 1
+    assert (tmp_path / "r.sqlite").stat().st_mode & 0o077 == 0
 
 
 def test_a_damaged_file_without_a_backup_stops_the_start(tmp_path: Path) -> None:

@@ -9,17 +9,19 @@ from pathlib import Path
 import pytest
 
 from bench.registry.etcd_server import start_etcd
-from registry.store.etcd import EtcdPresence, EtcdStore
+from registry.store.etcd import EtcdCluster, EtcdPresence, EtcdStore
 from registry.store.interfaces import (
     ChangeSet,
     ConflictError,
     Presence,
     Store,
     StoreCompactedError,
+    StoreError,
     Transaction,
 )
 from registry.store.memory_presence import MemoryPresence
 from registry.store.sqlite import SqliteStore
+from schemas import wire
 
 _PREFIXES = itertools.count()
 
@@ -252,6 +254,63 @@ def test_entries_written_at_once_are_kept_and_those_of_others_not_removed(
         await first.close()
         assert dict(await second.read()) == {"k0": b"2"}
         await second.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.peer("etcd")
+def test_a_registry_that_was_away_takes_back_only_what_nobody_has(etcd: str) -> None:
+    """Its lease has ended meanwhile, and one of its entries has moved."""
+
+    async def run() -> None:
+        prefix = f"/test-{next(_PREFIXES)}/"
+        away = EtcdPresence((etcd,), prefix, lease_s=2)
+        other = EtcdPresence((etcd,), prefix, lease_s=60)
+        await away.put({"moved": b"away", "stays": b"away"})
+        async with asyncio.timeout(30):
+            watch = aiter(other.watch())
+            assert await anext(watch) == {"moved": b"away", "stays": b"away"}
+            revoke = wire.EtcdLeaseRevoke(ID=away._lease)
+            await other._cluster.call("/etcdserverpb.Lease/LeaseRevoke", revoke)
+            assert await anext(watch) == {"moved": None, "stays": None}
+            await other.put({"moved": b"other"})
+            assert await anext(watch) == {"moved": b"other"}
+            assert await anext(watch) == {"stays": b"away"}
+            await watch.aclose()  # type: ignore[attr-defined]
+        await away.put({"moved": None})  # its sweep
+        assert dict(await other.read()) == {"moved": b"other", "stays": b"away"}
+        await away.close()
+        assert dict(await other.read()) == {"moved": b"other"}
+        await other.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.peer("etcd")
+def test_a_content_is_kept_as_it_was_first(etcd: str) -> None:
+    """Registries that start together agree on the name of their store by one."""
+
+    async def run() -> None:
+        store = EtcdStore((etcd,), f"/test-{next(_PREFIXES)}/")
+        await store.put_content("store", b"first")
+        await store.put_content("store", b"second")
+        assert await store.get_content("store") == b"first"
+        await store.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.peer("etcd")
+def test_a_member_is_given_up_once_by_all_that_use_it(etcd: str) -> None:
+    async def run() -> None:
+        cluster = EtcdCluster(("127.0.0.1:1", etcd))
+        watches = [cluster.watch("/any/", 0) for _ in range(2)]
+        results = await asyncio.gather(*map(anext, watches), return_exceptions=True)
+        assert [type(result) for result in results] == [StoreError, StoreError]
+        alive = cluster.channel()
+        await cluster.call("/etcdserverpb.KV/Range", wire.EtcdRange(key=b"a"))
+        assert cluster.channel() is alive
+        await cluster.close()
 
     asyncio.run(run())
 
