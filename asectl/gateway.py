@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import contextlib
-import gc
 import json
 import logging
 import os
@@ -17,7 +16,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from asectl import logs, options, process, registry_link, systemd
+from asectl import heap, logs, options, process, registry_link, systemd
 from asectl.main import EXIT_CONFIG, Failure
 from asectl.registry_flags import SERVER_OPTIONS, add_registry_argument
 from asectl.registry_link import (
@@ -237,10 +236,7 @@ async def _serve_in_process(
     sources = ConfigSource(lambda: options.resolve_config(args)[:2], config_file, requests)
 
     def on_ready(addresses: server.Addresses) -> None:
-        # Objects alive now stay alive. Unless they are frozen, each full collection traverses them
-        # and delays requests by 15 ms.
-        gc.collect()
-        gc.freeze()
+        heap.freeze_objects()
         fields = {
             "gateway": addresses.public,
             "admin": addresses.admin,

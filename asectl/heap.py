@@ -6,6 +6,7 @@ small object behind 300 MiB of freed request bodies keeps all of them resident.
 
 import contextlib
 import ctypes
+import gc
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -91,6 +92,16 @@ def _resident_anonymous_bytes() -> int:
         if line.startswith(b"RssAnon:"):
             return int(line.split()[1]) << 10
     raise OSError("/proc/self/status has no RssAnon")
+
+
+def freeze_objects() -> None:
+    """Keep what is alive now out of later collections: call it when a process is ready.
+
+    Each full collection would traverse it, and delay what is in progress by 15 to 40 ms
+    (https://docs.python.org/3/library/gc.html#gc.freeze).
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import time
 from random import SystemRandom
 from typing import TYPE_CHECKING
 
-from asectl import logs, options, process, registry_link
+from asectl import heap, logs, options, process, registry_link
 from asectl.main import EXIT_CONFIG, Failure
 from asectl.registry_flags import SERVER_OPTIONS, add_registry_argument
 from asectl.registry_link import HUB_PROTOCOL, HUB_SERVICE, RegistryLink, reachable_address
@@ -107,6 +107,7 @@ async def _serve(
         "lb": f"{dial_host(config.lb.host)}:{port}",
         "admin": f"http://{dial_host(config.lb.admin_host)}:{admin_socket.getsockname()[1]}",
     }
+    heap.freeze_objects()
     _logger.info("listening", extra=fields)
     notify(os.environ, "READY=1")
     tasks = []

@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from asectl import logs, options, process
+from asectl import heap, logs, options, process
 from asectl.main import EXIT_CONFIG, EXIT_FAILED, Failure
 from asectl.registry.serve import RegistryProcess, open_store
 from asectl.registry_flags import CLIENT_OPTIONS
@@ -81,6 +81,7 @@ async def _serve(config: Config, base: Path, stop: "asyncio.Future[bool]") -> No
         "store": registry_options.etcd or str(base / registry_options.store),
         "auth": registry_options.auth or "none (loopback)",
     }
+    heap.freeze_objects()
     _logger.info("listening", extra=fields)
     notify(os.environ, "READY=1")
     try:

@@ -1,12 +1,13 @@
 """Memory of a burst goes back to the system, though small objects lie behind it."""
 
 import ctypes
+import gc
 import threading
 import time
 
 import pytest
 
-from asectl.heap import GnuHeap, HeapUsage, TrimPolicy, trim_regularly
+from asectl.heap import GnuHeap, HeapUsage, TrimPolicy, freeze_objects, trim_regularly
 
 MIB = 1 << 20
 PATIENCE_S = 30.0
@@ -86,3 +87,13 @@ def test_nothing_runs_where_the_heap_cannot_be_trimmed() -> None:
     threads = threading.active_count()
     with trim_regularly(0.01, no_heap):
         assert threading.active_count() == threads
+
+
+def test_what_is_frozen_is_not_collected_again() -> None:
+    alive: list[object] = [[]]
+    assert any(item is alive for item in gc.get_objects())
+    try:
+        freeze_objects()
+        assert not any(item is alive for item in gc.get_objects())
+    finally:
+        gc.unfreeze()
