@@ -117,7 +117,7 @@ class Mirror:
         for digest in (generation.digest, *(file.digest for file in generation.files)):
             if not _DIGEST.fullmatch(digest):
                 raise MirrorError(f"{digest[:80]!r} is no digest")
-        folder = self._folder / generation.digest[:32]
+        folder = self.folder_of(generation)
         if (folder / _DESCRIPTION).is_file():
             with contextlib.suppress(OSError):
                 os.utime(folder)  # another process does not remove what is new

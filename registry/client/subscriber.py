@@ -80,7 +80,7 @@ class RegistrySubscriber:
         self._mirror = mirror
         self._rng = rng
         self._apply: Apply | None = None
-        self.applied = applied
+        self._applied = applied
         self._answers: asyncio.Queue[bytes] = asyncio.Queue()
 
     def start_applying(self, apply: Apply) -> None:
@@ -114,7 +114,7 @@ class RegistrySubscriber:
             await asyncio.sleep(backoff.next_delay())
 
     async def _requests(self) -> AsyncIterator[bytes]:
-        subscription, applied = self._subscription, self.applied
+        subscription, applied = self._subscription, self._applied
         first = wire.SubscriptionRequest(
             instance=subscription.instance,
             address=subscription.address,
@@ -170,7 +170,7 @@ class RegistrySubscriber:
 
     async def _take(self, channel: Channel, update: wire.GenerationUpdate) -> Outcome:
         """Write, use and apply a generation, and answer it; return what became of it."""
-        if self.applied is not None and self.applied.digest == update.digest:
+        if self._applied is not None and self._applied.digest == update.digest:
             self.has_answered.set()
             return Outcome.APPLIED
         try:
@@ -204,17 +204,17 @@ class RegistrySubscriber:
         self._check_store(generation)
         contents = await self._contents(channel, generation, dict(update.contents))
         folder = await asyncio.to_thread(self._mirror.write, generation, contents)
-        previous = self._mirror.folder_of(self.applied) if self.applied is not None else None
-        result = ApplyResult(Outcome.FAILED)
+        previous = self._mirror.folder_of(self._applied) if self._applied is not None else None
+        is_applied = False
         try:
             self._mirror.use(folder)
             result = ApplyResult(Outcome.APPLIED)
             if self._apply is not None:
-                result = ApplyResult(Outcome.FAILED)  # if it is cancelled
                 result = await self._apply(folder)
+            is_applied = result.outcome is Outcome.APPLIED
         finally:
-            if result.outcome is Outcome.APPLIED:
-                self.applied = generation
+            if is_applied:
+                self._applied = generation
             else:
                 self._mirror.give_up(folder, previous)
         await asyncio.to_thread(self._mirror.prune)
@@ -222,7 +222,7 @@ class RegistrySubscriber:
 
     def _check_store(self, generation: MirrorGeneration) -> None:
         """Raise MirrorError for a registry that lost its store: it would take all away."""
-        applied = self.applied
+        applied = self._applied
         if applied is not None and applied.store and generation.store != applied.store:
             raise MirrorError(
                 "the registry has another store than before; if that is right, remove the folder "
