@@ -20,7 +20,6 @@ from asectl import heap, logs, options, process, registry_link, systemd
 from asectl.main import EXIT_CONFIG, Failure
 from asectl.registry_flags import SERVER_OPTIONS, add_registry_argument
 from asectl.registry_link import (
-    HUB_PROTOCOL,
     HUB_SERVICE,
     INNER_HUB_PROTOCOL,
     RegistryLink,
@@ -30,6 +29,7 @@ from config.options import Config
 from gateway.access.exposure import describe_exposure
 from gateway.access.proxies import TrustedProxies
 from gateway.handover import KnownInstance, Predecessor, TakeoverError
+from gateway.hub_discovery import REGISTRY_HUBS
 from gateway.lifecycle import Lifecycle, LifecycleSettings
 from gateway.sockets import (
     SOCKET_NAMES,
@@ -87,12 +87,11 @@ def run(args: argparse.Namespace) -> int:
         takes_schemas=True,
     )
     config, base = options.load_config(args)
-    if link is not None and not config.lb.hub:
-        # Hubs in processes of their own; the hub inside another gateway is not for us.
-        hubs = [p for p in link.discover(HUB_SERVICE) if p.protocol == HUB_PROTOCOL]
-        if hubs:
-            setattr(args, "lb.hub", ",".join(hub.address for hub in hubs))
-            config, base = options.load_config(args)
+    if link is not None and not config.lb.hub and link.lists_hubs():
+        setattr(args, "lb.hub", REGISTRY_HUBS)
+        config, base = options.load_config(args)
+    if link is None and config.lb.hub == REGISTRY_HUBS:
+        raise Failure("lb.hub: registry: no registry is named; give registry.servers", EXIT_CONFIG)
     _check_options(config, base)
     log = logs.setup(config.log_level, config.log_format)
     if link is not None:
@@ -253,9 +252,13 @@ async def _serve_in_process(
             tasks.append(link.follow(requests))
             tasks.extend(_register(link, config, sockets))
 
+    follows_registry = link is not None and config.lb.hub == REGISTRY_HUBS
+    hub_changes = link.hub_changes() if link is not None and follows_registry else None
     tasks: list[asyncio.Task[None]] = []
     try:
-        await server.run(config, base, sockets, lifecycle, on_ready, write_line, sources)
+        await server.run(
+            config, base, sockets, lifecycle, on_ready, write_line, sources, hub_changes
+        )
     finally:
         if link is not None and tasks:
             await link.leave(tasks)

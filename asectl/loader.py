@@ -162,8 +162,6 @@ def run(args: argparse.Namespace) -> int:
     try:
         wrapper_class = _load_plugin(args) if args.plugin else load(args.wrapper)
         registration = LoaderRegistration.prepare(args, wrapper_class.service)
-        if args.lb is None:
-            args.lb = (registration.hubs() if registration is not None else "") or _DEFAULT_HUB
         options = _loader_options(args, status, registration)
         tasks: list[asyncio.Task[None]] = []
 
@@ -198,14 +196,20 @@ def _loader_options(
     status: "StatusWriter | None",
     registration: LoaderRegistration | None,
 ) -> "LoaderOptions":
+    """Return the options of a loader; `args.lb` names its hubs afterwards. Raises Failure."""
     from aseloader.run import LoaderOptions
     from lb.credentials import HubCredentials
 
+    hub_changes = None
+    if args.lb is None:
+        args.lb = (registration.hubs() if registration is not None else "") or _DEFAULT_HUB
+        hub_changes = registration.hub_changes() if registration is not None else None
     return LoaderOptions(
         host=args.host,
         port=args.port,
         advertise=args.advertise,
         hubs=_parse_hubs(args.lb),
+        hub_changes=hub_changes,
         credentials=HubCredentials(
             _read_token(args.lb_token_file), args.lb_ca, args.lb_cert, args.lb_key
         ),

@@ -3,13 +3,14 @@
 import argparse
 import asyncio
 import os
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from asectl import options, registry_link
 from asectl.main import EXIT_CONFIG, Failure
 from asectl.registry_flags import SERVER_OPTIONS, add_registry_argument
-from asectl.registry_link import HUB_PROTOCOL, HUB_SERVICE, INNER_HUB_PROTOCOL, RegistryLink
+from asectl.registry_link import HUB_SERVICE, RegistryLink, hub_addresses
 from config.source import ConfigError, Diagnostic, parse_yaml
 from registry.client.subscriber import ApplyResult
 from registry.feedback import Outcome
@@ -55,10 +56,11 @@ class LoaderRegistration:
         gateways = self._link.discover("gateway")
         if gateways:
             self._gateway = f"{gateways[0].protocol}://{gateways[0].address}"
-        providers = self._link.discover(HUB_SERVICE)
-        own = [p.address for p in providers if p.protocol == HUB_PROTOCOL]
-        inner = [p.address for p in providers if p.protocol == INNER_HUB_PROTOCOL]
-        return ",".join(own or inner)
+        return ",".join(hub_addresses(self._link.discover(HUB_SERVICE), for_loader=True))
+
+    def hub_changes(self) -> AsyncIterator[Sequence[str]]:
+        """Yield the addresses of the hubs, now and after each change."""
+        return self._link.hub_changes(for_loader=True)
 
     def config(self) -> dict[str, str]:
         """Return the config of `init`. Raises Failure."""

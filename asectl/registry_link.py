@@ -6,11 +6,13 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import SystemRandom
 from typing import TYPE_CHECKING
+
+from google.protobuf.message import DecodeError
 
 from asectl import options
 from asectl.main import EXIT_CONFIG, EXIT_UNREACHABLE, Failure
@@ -24,6 +26,7 @@ from registry.feedback import Outcome
 from registry.generation import Subscription
 from registry.names import ANY, ServiceVersion, VersionPattern
 from rpc.addresses import is_loopback, join_host_port
+from rpc.status import RpcError
 from schemas.wire import DiscoveredProvider
 
 if TYPE_CHECKING:
@@ -123,12 +126,31 @@ class RegistryLink:
         for registration in self._registrations:
             registration.leave()
 
+    async def hub_changes(self, *, for_loader: bool = False) -> AsyncIterator[Sequence[str]]:
+        """Yield the addresses of the hubs of our group, now and after each change.
+
+        A loader reports to the hubs inside gateways too if there is no other.
+        """
+        try:
+            async for update in discover(self._servers, self._pattern(HUB_SERVICE)):
+                yield hub_addresses(update.providers, for_loader=for_loader)
+        except (RpcError, DecodeError, OSError) as error:
+            reason = f"{error}; changes of the hubs are not followed"
+            _logger.error("hubs not listed by the registry", extra={"reason": reason})  # noqa: TRY400
+
+    def lists_hubs(self) -> bool:
+        """Return whether the registry lists hubs of our group for gateways."""
+        return bool(hub_addresses(self.discover(HUB_SERVICE), for_loader=False))
+
+    def _pattern(self, service: str) -> str:
+        return f"{self.version.project}/{self.version.group}/{service}/*"
+
     def discover(self, service: str) -> list[DiscoveredProvider]:
         """Return the online providers of a service of our group, none if no registry answers."""
         return asyncio.run(self._discover(service))
 
     async def _discover(self, service: str) -> list[DiscoveredProvider]:
-        pattern = f"{self.version.project}/{self.version.group}/{service}/*"
+        pattern = self._pattern(service)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DISCOVER_TIMEOUT_S):
                 async for update in discover(self._servers, pattern):
@@ -244,6 +266,18 @@ class RegistryLink:
         return RegistrySubscriber(
             self._servers, self._subscription, self.version, self.mirror, SystemRandom(), applied
         )
+
+
+def hub_addresses(providers: Iterable[DiscoveredProvider], *, for_loader: bool) -> list[str]:
+    """Return the addresses of the hubs among providers that are online.
+
+    Those in processes of their own; without any, for a loader, those inside gateways.
+    """
+    online = [p for p in providers if p.state == "online"]
+    own = [p.address for p in online if p.protocol == HUB_PROTOCOL]
+    if own or not for_loader:
+        return own
+    return [p.address for p in online if p.protocol == INNER_HUB_PROTOCOL]
 
 
 def reachable_address(host: str, port: int) -> str:

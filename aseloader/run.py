@@ -5,7 +5,7 @@ import contextlib
 import inspect
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +49,8 @@ class LoaderOptions:
     - `host`, `port`: the address to listen on; port 0 means one chosen by the system.
     - `advertise`: the HOST:PORT that gateways dial, if it differs from the address listened on.
     - `hubs`: the HOST:PORT of each load-balancer hub to report to.
+    - `hub_changes`: yields other hubs to report to while the loader runs; an empty list changes
+      nothing.
     - `total`: requests at a time; 0 means what the wrapper declares.
     - `queue`: requests that may wait; -1 means what the wrapper declares.
     - `drain`: seconds that running requests get to finish after the stop.
@@ -66,6 +68,7 @@ class LoaderOptions:
     port: int = 0
     advertise: str = ""
     hubs: tuple[str, ...] = ("127.0.0.1:8220",)
+    hub_changes: AsyncIterator[Sequence[str]] | None = None
     credentials: HubCredentials = HubCredentials()
     total: int = 0
     queue: int = -1
@@ -241,6 +244,7 @@ class _Loader:
             credentials=options.credentials,
         )
         self._idle = asyncio.Event()
+        self._following: asyncio.Task[None] | None = None
 
     def run_in_threads(self, wrapper: Wrapper, threads: ThreadPoolExecutor) -> None:
         """Run requests in this process. Call this or `run_in_processes` before `serve`."""
@@ -312,7 +316,14 @@ class _Loader:
             max_batch=self._max_batch(),
         )
         self._reporter.start()
+        if options.hub_changes is not None:
+            self._following = asyncio.create_task(self._follow_hubs(options.hub_changes))
         return addr
+
+    async def _follow_hubs(self, hub_changes: AsyncIterator[Sequence[str]]) -> None:
+        async for hubs in hub_changes:
+            if hubs:
+                self._reporter.set_hubs(hubs)
 
     def _max_batch(self) -> int:
         is_batching = declare.has_method(self._wrapper_class, "batch")
@@ -337,6 +348,8 @@ class _Loader:
         not, the drain has expired, and calls are cut at once.
         """
         self._limiter.set_serving_state(ServingState.DOWN)
+        if self._following is not None:
+            self._following.cancel()
         await self._reporter.shutdown()
         await self._server.stop(_STOP_GRACE_S if self.idle else 0)
         self._metrics_server.close()

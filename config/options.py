@@ -300,8 +300,9 @@ class LbOptions:
     admin_token: str = admin_token_option()
     hub: str = option(
         "",
-        "host:port of hubs in their own processes, with commas; empty: inside the gateway",
-        pattern=ADDRS,
+        "host:port of hubs in their own processes, with commas; `registry`: those that it lists; "
+        "empty: the same if it lists some at the start, else a hub inside the gateway",
+        pattern=(rf"registry|{ADDRS[0]}", ADDRS[1]),
     )
     accept_schemas: bool = option(False, "let loaders bring the schemas of their services")
     schema_cache: str = option(

@@ -32,6 +32,7 @@ from gateway.http.cors import CorsPolicy
 from gateway.http.memory_limits import BodyBudget, UnreadOutput
 from gateway.http.server_context import FastPathContext, Limits, ServerContext
 from gateway.http.tls import Certificate
+from gateway.hub_discovery import HubChanges
 from gateway.lifecycle import Lifecycle
 from gateway.request.answer_store import AnswerStore
 from gateway.request.interfaces import Dependencies
@@ -98,21 +99,23 @@ async def run(
     on_ready: Callable[[Addresses], None],
     write_log_line: Callable[[str], None],
     config_source: ConfigSource,
+    hub_changes: HubChanges | None = None,
 ) -> None:
     """Serve on `sockets` until `lifecycle.shutdown` completes, then drain as it says.
 
     Paths in the config are relative to `base_dir`. `config_source` is where config and schemas are
-    reloaded from while the gateway serves. `write_log_line` is called with each line of the access
-    log. If this process replaces another one, it accepts requests once the loaders report here.
-    Raises SchemaFolderError if the schemas are invalid, TakeoverError if a service of the process
-    that is to be replaced has no instance here, ConnectionError if that process ends before.
+    reloaded from while the gateway serves. `hub_changes` yields the hubs if a registry lists them.
+    `write_log_line` is called with each line of the access log. If this process replaces another
+    one, it accepts requests once the loaders report here. Raises SchemaFolderError if the schemas
+    are invalid, TakeoverError if a service of the process that is to be replaced has no instance
+    here, ConnectionError if that process ends before.
     """
     predecessor = lifecycle.predecessor
     gateway = _build(config, base_dir, write_log_line, lifecycle)
     if gateway.usage_writer is not None:
         gateway.usage_writer.start()
     gateway.tracing.start()
-    await gateway.upstreams.start(sockets.lb)
+    await gateway.upstreams.start(sockets.lb, hub_changes)
     tasks: list[asyncio.Task[None]] = []
     try:
         expected = lifecycle.expected_instances

@@ -4,36 +4,27 @@ import asyncio
 import contextlib
 import logging
 import socket
-import time
-from collections import ChainMap
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from random import Random
-from typing import Protocol
 
 from atom.caller import GrpcCaller
 from config.options import InstanceOptions, LbOptions, ServiceOptions
 from gateway.handover import KnownInstance
+from gateway.hub_discovery import Discovery, EmbeddedHub, HubChanges, RemoteHubs
 from gateway.services.catalog import Catalog, SchemaUse
 from gateway.services.schema_cache import SchemaCache
 from gateway.telemetry.metrics import Metrics, UpstreamMetrics
-from lb.aiges.service import AigesLbService
 from lb.balancer.balancer import Balancer
 from lb.balancer.policies import policy_factories
-from lb.client.lease_channel import LeaseChannel
 from lb.client.orca_subscriber import OrcaSubscriber
-from lb.client.view import HubView, ReportingViews
-from lb.client.watch import Watch
-from lb.credentials import HubCredentials, ServerCertificate, server_certificate
+from lb.credentials import HubCredentials, server_certificate
 from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.lifecycle import EndpointState, StateChange
 from lb.endpoints.outlier import EjectionCause, EjectionState
 from lb.endpoints.report import Instance, ReportMode
-from lb.endpoints.table import EndpointTable
 from lb.hub.admission import AdmissionPolicy
 from lb.hub.counters import HubCounts
-from lb.hub.service import Hub
-from rpc.server import Server
 from schemas.model.document import DocumentError
 
 _logger = logging.getLogger("ase.lb")
@@ -127,15 +118,16 @@ class UpstreamCluster:
             weights=weights,
         )
 
-    async def start(self, hub_socket: socket.socket | None) -> None:
+    async def start(self, hub_socket: socket.socket | None, hub_changes: HubChanges | None) -> None:
         """Start the hub on its listening socket, or to follow remote hubs; subscribe to ORCA.
 
-        `hub_socket` is None if the hub is in another process.
+        `hub_socket` is None if the hub is in another process. `hub_changes` yields the addresses of
+        remote hubs if a registry lists them.
         """
         self._subscriber_tasks = [
             asyncio.ensure_future(subscriber.run()) for subscriber in self._subscribers
         ]
-        await self._discovery.start(hub_socket)
+        await self._discovery.start(hub_socket, hub_changes)
 
     async def hand_over(self) -> list[KnownInstance]:
         """Send the loaders that report here to the process with the same listening socket.
@@ -334,185 +326,3 @@ def _log_health_change(endpoint: Endpoint) -> None:
     elif health.state is EjectionState.ADMITTED:
         is_first = health.cause is EjectionCause.CHECK_PASSED
         _logger.info("instance admitted" if is_first else "instance readmitted", extra=log_fields)
-
-
-OnChange = Callable[[StateChange], None]
-
-
-class Discovery(Protocol):
-    """A source of instances.
-
-    It updates `table`. `documents` maps digests to the schema documents of loaders; it is updated
-    in place.
-    """
-
-    table: EndpointTable
-    documents: Mapping[str, bytes]
-
-    async def start(self, hub_socket: socket.socket | None) -> None:
-        """Start to update the table; `hub_socket` is that of a hub in this process."""
-
-    async def hand_over(self) -> None:
-        """Leave the loaders that report here to another process; the table stays as it is."""
-
-    async def take_back(self) -> None:
-        """Update the table again after `hand_over`."""
-
-    async def stop(self) -> None:
-        """Stop updating the table. Requires that `start` has completed."""
-
-    def is_synced(self) -> bool:
-        """Return whether the table has had the instances of a hub; once True, it stays True."""
-
-    async def lease(self, request: bytes) -> bytes:
-        """Return the hub's reply to a LeaseRequest. Raises RpcError, OSError or LeaseError."""
-
-
-class EmbeddedHub:
-    """A hub in this process, with the interface of the original's load balancer on the same port.
-
-    The gateway picks from the hub's own table, so that it is always synced. `_spare_socket` is a
-    second descriptor of the listening socket: a server closes the one that it has.
-    """
-
-    def __init__(
-        self,
-        options: LbOptions,
-        admission_policy: AdmissionPolicy,
-        certificate: ServerCertificate | None,
-        hub_counts: HubCounts,
-        gateway_name: str,
-        clock: Callable[[], float],
-        rng: Random,
-        on_change: OnChange,
-    ) -> None:
-        self._certificate = certificate
-        self._clock = clock
-        self.table = EndpointTable(
-            gateway_name, silence_timeout=options.silence, ttl=options.ttl, ramp=options.ramp
-        )
-        self._hub = Hub(
-            self.table,
-            admission_policy,
-            clock=clock,
-            rng=rng,
-            on_change=on_change,
-            counts=hub_counts,
-        )
-        self._aiges_service = AigesLbService(
-            self._hub, self.table, admission_policy, options.policy, time.time_ns
-        )
-        self.documents: Mapping[str, bytes] = self._hub.documents
-
-    async def start(self, hub_socket: socket.socket | None) -> None:
-        """Serve reports on the listening socket."""
-        if hub_socket is None:
-            raise ValueError("a hub needs a listening socket")
-        self._spare_socket = hub_socket.dup()
-        await self._serve(hub_socket)
-
-    async def _serve(self, hub_socket: socket.socket) -> None:
-        unary_handlers = self._hub.unary_methods() | self._aiges_service.unary_methods()
-        self._server = Server(unary=unary_handlers, stream=self._hub.stream_methods())
-        await self._server.serve(hub_socket, self._certificate)
-        self._hub_task = asyncio.ensure_future(self._hub.run())
-
-    async def hand_over(self) -> None:
-        """End the report streams, and keep what is known of the loaders."""
-        self._hub.is_handed_over = True
-        self._handed_over_at = self._clock()
-        await self._stop_serving()
-
-    async def take_back(self) -> None:
-        """Serve reports again; the loaders that are silent meanwhile are not taken for lost."""
-        now = self._clock()
-        self.table.compensate_stall(now - self._handed_over_at, now)
-        self._hub.is_handed_over = False
-        await self._serve(self._spare_socket.dup())
-
-    async def stop(self) -> None:
-        """Stop the hub and close its port."""
-        self._spare_socket.close()
-        await self._stop_serving()
-
-    async def _stop_serving(self) -> None:
-        self._hub_task.cancel()
-        await self._server.stop(0)
-
-    def is_synced(self) -> bool:
-        """Return True: the table is the hub's own."""
-        return True
-
-    async def lease(self, request: bytes) -> bytes:
-        """Return the hub's reply to a LeaseRequest. Raises LeaseError."""
-        return self._hub.lease_limits(request)
-
-
-class RemoteHubs:
-    """Hubs in other processes, followed by their frames; `options.hub` is a comma-separated list.
-
-    All of them update one table, each through a view of its own. The views share
-    `reporting_views`: for each instance, the views whose hub reports it. An instance is lost only
-    when the last of these hubs has lost it. The hubs detect silent loaders, so that the table has
-    no silence timeout. It counts as synced as soon as one hub has sent a snapshot.
-    """
-
-    def __init__(
-        self,
-        options: LbOptions,
-        credentials: HubCredentials,
-        gateway_name: str,
-        clock: Callable[[], float],
-        rng: Random,
-        on_change: OnChange,
-    ) -> None:
-        self.table = EndpointTable(
-            gateway_name, silence_timeout=None, ttl=options.ttl, ramp=options.ramp
-        )
-        reporting_views: ReportingViews = {}
-        self._watches: list[Watch] = []
-        documents: list[dict[str, bytes]] = []
-        for address in options.hub.split(","):
-            view = HubView(self.table, gateway_name, reporting_views)
-            documents.append(view.documents)
-            self._watches.append(
-                Watch(
-                    address,
-                    view,
-                    gateway=gateway_name,
-                    clock=clock,
-                    rng=rng,
-                    on_change=on_change,
-                    credentials=credentials,
-                )
-            )
-        self.documents: Mapping[str, bytes] = ChainMap(*documents)
-        self._lease_channel = LeaseChannel(options.hub.split(","), credentials)
-
-    async def start(self, hub_socket: socket.socket | None) -> None:  # noqa: ARG002
-        """Start to follow the hubs. No socket is needed.
-
-        Only the first watch sweeps the table, because all of them share it.
-        """
-        self._tasks = [asyncio.ensure_future(watch.run()) for watch in self._watches]
-        self._tasks.append(asyncio.ensure_future(self._watches[0].sweep()))
-
-    async def hand_over(self) -> None:
-        """Do nothing: loaders report to the hubs, which this process and another one follow."""
-
-    async def take_back(self) -> None:
-        """Do nothing; see `hand_over`."""
-
-    async def stop(self) -> None:
-        """Stop following the hubs."""
-        for task in self._tasks:
-            task.cancel()
-        await self._lease_channel.close()
-
-    async def lease(self, request: bytes) -> bytes:
-        """Return a hub's reply to a LeaseRequest. Raises RpcError or OSError."""
-        return await self._lease_channel.exchange(request)
-
-    def is_synced(self) -> bool:
-        """Return whether at least one hub has sent a snapshot."""
-        return any(watch.has_synced for watch in self._watches)

@@ -115,7 +115,7 @@ def _decode_certificate(cert: Path, key: Path) -> dict[str, Any]:
 
 def check_names(config: Config) -> Iterator[CheckResult]:
     """Yield whether the hubs and loaders that the config names can be found."""
-    addrs = [addr for addr in config.lb.hub.split(",") if addr]
+    addrs = [addr for addr in config.lb.hub.split(",") if ":" in addr]
     addrs += [instance.addr for instance in config.instances]
     for addr in dict.fromkeys(addrs):
         host = addr.rpartition(":")[0].strip("[]")

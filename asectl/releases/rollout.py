@@ -1,30 +1,33 @@
 """Watches a rollout: a table of the instances until all have answered."""
 
 import sys
+import time
 from typing import Any
 
 from asectl.keys.store import time_text
+from asectl.live_lines import LiveLines
 from asectl.main import EXIT_FAILED
 from asectl.releases.api import RegistryApiClient, version_path
 from asectl.table import align, printable
 from registry.names import ServiceVersion
 
 EXIT_PARTIAL = 5
-_STEP_S = 2.0
+_STEP_S = 0.5  # seconds; the registry answers earlier when all have taken the release
 
 
 def follow_rollout(client: RegistryApiClient, name: ServiceVersion, wait_s: float) -> int:
-    """Print who has taken a release as they answer; return 0 when all have, within `wait_s`.
+    """Show who has taken a release as they answer; return 0 when all have, within `wait_s`.
 
-    1 if an instance has refused it or failed, 5 if one has not answered in time.
+    1 if an instance has refused it or failed, 5 if one has not answered in time. A terminal shows
+    the table in place, those that have not answered first.
     """
-    status, shown = _status(client, name, 0.0), ""
-    remaining = wait_s
-    while not status["complete"] and remaining > 0:
-        shown = _show_progress(status, shown)
-        step = min(_STEP_S, remaining)
-        remaining -= step
-        status = _status(client, name, step)
+    live_lines = LiveLines(sys.stderr)
+    deadline = time.monotonic() + wait_s
+    status = _status(client, name, 0.0)
+    while not status["complete"] and (remaining := deadline - time.monotonic()) > 0:
+        live_lines.show(status_lines(status, waiting_first=True))
+        status = _status(client, name, min(_STEP_S, remaining))
+    live_lines.erase()
     print("\n".join(map(printable, status_lines(status))))
     outcomes = {instance["outcome"] for instance in status["instances"]}
     if outcomes & {"refused", "failed"}:
@@ -32,9 +35,11 @@ def follow_rollout(client: RegistryApiClient, name: ServiceVersion, wait_s: floa
     return 0 if status["complete"] else EXIT_PARTIAL
 
 
-def status_lines(status: dict[str, Any]) -> list[str]:
+def status_lines(status: dict[str, Any], *, waiting_first: bool = False) -> list[str]:
     """Return the table of a status, and a line that sums it up."""
     instances = status["instances"]
+    if waiting_first:
+        instances = sorted(instances, key=lambda instance: instance["outcome"] == "applied")
     if not instances:
         return ["no instance follows it"]
     rows = [["INSTANCE", "LABELS", "WANTED", "RUNS", "STATE", "SINCE", "REASON"]]
@@ -60,13 +65,6 @@ def _sum(instances: list[dict[str, Any]]) -> str:
     }
     parts = [f"{count} {outcome}" for outcome, count in counts.items() if count]
     return f"{len(instances)} instances: {', '.join(parts)}"
-
-
-def _show_progress(status: dict[str, Any], shown: str) -> str:
-    text = _sum(status["instances"])
-    if text != shown:
-        print(text, file=sys.stderr, flush=True)
-    return text
 
 
 def _status(client: RegistryApiClient, name: ServiceVersion, wait_s: float) -> dict[str, Any]:

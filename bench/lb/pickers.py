@@ -24,6 +24,7 @@ from lb.client.view import HubView
 from lb.client.watch import Watch
 from lb.credentials import HubCredentials
 from lb.endpoints.endpoint import Endpoint
+from lb.endpoints.sweep import sweep
 from lb.endpoints.table import EndpointTable
 from rpc.client import Channel
 from rpc.status import RpcError
@@ -68,7 +69,7 @@ class GatewayPicker:
         )
         self._tasks = [
             asyncio.ensure_future(self._watch.run()),
-            asyncio.ensure_future(self._watch.sweep()),
+            asyncio.ensure_future(sweep(self.table, time.monotonic, lambda _: None)),
         ]
 
     async def wait_until_ready(self, loaders: int) -> None:

@@ -43,18 +43,6 @@ class HubView:
         self._instances: dict[int, Instance] = {}
         self.documents: dict[str, bytes] = {}
 
-    def next_expiry(self) -> float:
-        """Return when the next endpoint is due; infinity without one."""
-        return self._table.next_expiry()
-
-    def expire(self, now: float) -> list[StateChange]:
-        """Apply the passing of time and return the state changes."""
-        return self._table.expire(now)
-
-    def compensate_stall(self, stall_s: float, now: float) -> None:
-        """Compensate for an event-loop stall of `stall_s` seconds that ended at `now`."""
-        self._table.compensate_stall(stall_s, now)
-
     def expect_snapshot(self) -> None:
         """Expect a snapshot as the next frame: a new stream starts."""
         self._version = 0
@@ -67,6 +55,16 @@ class HubView:
         for instance in self._instances.values():
             if self._withdraw(instance.key):
                 self._table.discard_reported_load(instance.key)
+
+    def forget_hub(self, now: float) -> list[StateChange]:
+        """Forget the hub, which is not followed any more, and return the state changes.
+
+        Instances that no other hub reports become suspect, and expire.
+        """
+        for instance in self._instances.values():
+            self._withdraw(instance.key)
+        self._instances = {}
+        return self._mark_unlisted(now)
 
     def apply(self, frame: wire.Frame, now: float) -> list[StateChange]:
         """Apply a frame and return the state changes. Raises FrameGapError if a frame is missing.

@@ -10,7 +10,6 @@ from google.protobuf.message import DecodeError
 from lb.client.view import FrameGapError, HubView
 from lb.credentials import HubCredentials
 from lb.endpoints.lifecycle import StateChange
-from lb.endpoints.sweep import sweep
 from rpc.backoff import Backoff
 from rpc.message_stream import stream_responses
 from rpc.status import RpcError
@@ -82,10 +81,6 @@ class Watch:
                 self._view.mark_hub_lost()
                 await channel.close()
             await asyncio.sleep(backoff.next_delay())
-
-    async def sweep(self) -> None:
-        """Expire suspect endpoints, forever: while the hub is lost, only this removes them."""
-        await sweep(self._view, self._clock, self._publish)
 
     def _publish(self, changes: list[StateChange]) -> None:
         for change in changes:

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
+from functools import partial
 from random import Random
 
 from google.protobuf.message import DecodeError
@@ -44,19 +45,38 @@ class Reporter:
         rng: Random,
         credentials: HubCredentials,
     ) -> None:
-        self._streams = [
-            _ReportStream(hub, make_report, limiter, clock, rng, credentials) for hub in hubs
-        ]
-        self._tasks: list[asyncio.Task[None]] = []
+        self._new_stream = partial(
+            _ReportStream,
+            make_report=make_report,
+            limiter=limiter,
+            clock=clock,
+            rng=rng,
+            credentials=credentials,
+        )
+        self._streams = {hub: self._new_stream(hub) for hub in hubs}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def notify_change(self) -> None:
         """Note that the figures of the limiter changed; wakes the streams that must report it."""
-        for stream in self._streams:
+        for stream in self._streams.values():
             stream.notify_change()
 
     def start(self) -> None:
         """Start the streams as tasks of the running event loop."""
-        self._tasks = [asyncio.create_task(stream.run()) for stream in self._streams]
+        self._tasks = {
+            hub: asyncio.create_task(stream.run()) for hub, stream in self._streams.items()
+        }
+
+    def set_hubs(self, hubs: Collection[str]) -> None:
+        """Report to these hubs from now on. Requires `start`."""
+        for hub in hubs:
+            if hub not in self._streams:
+                self._streams[hub] = self._new_stream(hub)
+                self._tasks[hub] = asyncio.create_task(self._streams[hub].run())
+        for hub in [*self._streams]:
+            if hub not in hubs:
+                del self._streams[hub]
+                self._tasks.pop(hub).cancel()
 
     async def shutdown(self, timeout: float = 1.0) -> None:
         """Send the last report (live = 0), then stop; wait at most `timeout` seconds.
@@ -64,11 +84,12 @@ class Reporter:
         The limiter must be DOWN already, otherwise the streams do not end by themselves.
         """
         self.notify_change()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=timeout)
-        for task in self._tasks:
+        tasks = [*self._tasks.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class _ReportStream:

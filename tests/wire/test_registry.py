@@ -223,6 +223,47 @@ def test_gateways_find_a_hub_of_their_group(registry: Registry, tmp_path: Path) 
             gateway.wait_for_event("hub followed", hub=address)
 
 
+def start_hub(registry: Registry, folder: Path) -> tuple[Process, str]:
+    folder.mkdir()
+    own = registry_flags(registry, folder.name)
+    hub = Process("lb", "--lb-port", "0", "--lb-admin-port", "0", *own, cwd=folder)
+    return hub, hub.wait_for_event("listening")["lb"]
+
+
+def test_gateways_and_loaders_follow_hubs_that_come_and_go(
+    registry: Registry, tmp_path: Path
+) -> None:
+    registry.release("probe", "schema_probe.json", write_schema())
+    cache = ("--registry-cache", str(tmp_path / "loader"))
+    with (
+        start_gateway(registry, tmp_path / "gw", "--lb-hub", "registry") as gateway,
+        Process(
+            "loader", "run", "tests/wrappers/probe.py:Probe",
+            *registry_flags(registry, "loader", *cache),
+        ) as loader,
+    ):  # fmt: skip
+        loader.wait_for_event("listening")
+        assert gateway.call().status_code == 503
+        first, first_address = start_hub(registry, tmp_path / "hub1")
+        with first:
+            gateway.wait_for_event("hub followed", hub=first_address)
+            gateway.wait_for_event("instance admitted")
+            second, second_address = start_hub(registry, tmp_path / "hub2")
+            with second:
+                gateway.wait_for_event("hub followed", hub=second_address)
+                assert first.stop() == 0
+                gateway.wait_for_event("hub left: the registry does not list it")
+                for _ in range(20):
+                    assert gateway.call().status_code == 200
+                assert loader.stop() == 0
+
+
+def test_hubs_of_a_registry_need_one(tmp_path: Path) -> None:
+    result = run_asectl("gateway", "--lb-hub", "registry", cwd=tmp_path)
+    assert result.returncode == 3
+    assert "lb.hub: registry: no registry is named; give registry.servers" in result.stderr
+
+
 def test_options_of_the_own_file_count(registry: Registry, tmp_path: Path) -> None:
     registry.release("gateway", "ase.yaml", "gateway: {deadline: 4, keep_alive: 9}\nauth: none\n")
     folder = tmp_path / "gw"

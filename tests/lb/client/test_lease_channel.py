@@ -49,3 +49,21 @@ def test_hub_that_was_never_there_raises() -> None:
         await channel.close()
 
     asyncio.run(main())
+
+
+def test_other_hubs_are_leased_from_once_they_are_listed() -> None:
+    async def main() -> None:
+        first, first_address = await _hub(b"first ")
+        second, second_address = await _hub(b"second ")
+        channel = LeaseChannel([], HubCredentials("secret"))
+        with pytest.raises(RpcError, match="no hub is known yet"):
+            await channel.exchange(b"a")
+        await channel.set_hubs([first_address, second_address])
+        assert await channel.exchange(b"a") == b"first a"
+        await channel.set_hubs([second_address])
+        assert await channel.exchange(b"b") == b"second b"
+        await channel.close()
+        await first.stop(0)
+        await second.stop(0)
+
+    asyncio.run(main())

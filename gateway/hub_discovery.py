@@ -1,0 +1,271 @@
+"""How a gateway knows instances: by a hub inside it, or by hubs in other processes."""
+
+import asyncio
+import logging
+import socket
+import time
+from collections import ChainMap
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Final, Protocol
+
+from config.options import LbOptions
+from lb.aiges.service import AigesLbService
+from lb.client.lease_channel import LeaseChannel
+from lb.client.view import HubView, ReportingViews
+from lb.client.watch import Watch
+from lb.credentials import HubCredentials, ServerCertificate
+from lb.endpoints.lifecycle import StateChange
+from lb.endpoints.sweep import sweep
+from lb.endpoints.table import EndpointTable
+from lb.hub.admission import AdmissionPolicy
+from lb.hub.counters import HubCounts
+from lb.hub.service import Hub
+from rpc.server import Server
+
+_logger = logging.getLogger("ase.lb")
+
+# The value of `lb.hub` for the hubs that a registry lists.
+REGISTRY_HUBS: Final = "registry"
+OnChange = Callable[[StateChange], None]
+HubChanges = AsyncIterator[Sequence[str]]
+
+
+class Discovery(Protocol):
+    """A source of instances.
+
+    It updates `table`. `documents` maps digests to the schema documents of loaders; it is updated
+    in place.
+    """
+
+    table: EndpointTable
+    documents: Mapping[str, bytes]
+
+    async def start(self, hub_socket: socket.socket | None, hub_changes: HubChanges | None) -> None:
+        """Start to update the table.
+
+        `hub_socket` is that of a hub in this process. `hub_changes` yields the addresses of hubs in
+        others, now and after each change, if a registry lists them.
+        """
+
+    async def hand_over(self) -> None:
+        """Leave the loaders that report here to another process; the table stays as it is."""
+
+    async def take_back(self) -> None:
+        """Update the table again after `hand_over`."""
+
+    async def stop(self) -> None:
+        """Stop updating the table. Requires that `start` has completed."""
+
+    def is_synced(self) -> bool:
+        """Return whether the table has had the instances of a hub; once True, it stays True."""
+
+    async def lease(self, request: bytes) -> bytes:
+        """Return the hub's reply to a LeaseRequest. Raises RpcError, OSError or LeaseError."""
+
+
+class EmbeddedHub:
+    """A hub in this process, with the interface of the original's load balancer on the same port.
+
+    The gateway picks from the hub's own table, so that it is always synced. `_spare_socket` is a
+    second descriptor of the listening socket: a server closes the one that it has.
+    """
+
+    def __init__(
+        self,
+        options: LbOptions,
+        admission_policy: AdmissionPolicy,
+        certificate: ServerCertificate | None,
+        hub_counts: HubCounts,
+        gateway_name: str,
+        clock: Callable[[], float],
+        rng: Random,
+        on_change: OnChange,
+    ) -> None:
+        self._certificate = certificate
+        self._clock = clock
+        self.table = EndpointTable(
+            gateway_name, silence_timeout=options.silence, ttl=options.ttl, ramp=options.ramp
+        )
+        self._hub = Hub(
+            self.table,
+            admission_policy,
+            clock=clock,
+            rng=rng,
+            on_change=on_change,
+            counts=hub_counts,
+        )
+        self._aiges_service = AigesLbService(
+            self._hub, self.table, admission_policy, options.policy, time.time_ns
+        )
+        self.documents: Mapping[str, bytes] = self._hub.documents
+
+    async def start(
+        self,
+        hub_socket: socket.socket | None,
+        hub_changes: HubChanges | None = None,  # noqa: ARG002
+    ) -> None:
+        """Serve reports on the listening socket."""
+        if hub_socket is None:
+            raise ValueError("a hub needs a listening socket")
+        self._spare_socket = hub_socket.dup()
+        await self._serve(hub_socket)
+
+    async def _serve(self, hub_socket: socket.socket) -> None:
+        unary_handlers = self._hub.unary_methods() | self._aiges_service.unary_methods()
+        self._server = Server(unary=unary_handlers, stream=self._hub.stream_methods())
+        await self._server.serve(hub_socket, self._certificate)
+        self._hub_task = asyncio.ensure_future(self._hub.run())
+
+    async def hand_over(self) -> None:
+        """End the report streams, and keep what is known of the loaders."""
+        self._hub.is_handed_over = True
+        self._handed_over_at = self._clock()
+        await self._stop_serving()
+
+    async def take_back(self) -> None:
+        """Serve reports again; the loaders that are silent meanwhile are not taken for lost."""
+        now = self._clock()
+        self.table.compensate_stall(now - self._handed_over_at, now)
+        self._hub.is_handed_over = False
+        await self._serve(self._spare_socket.dup())
+
+    async def stop(self) -> None:
+        """Stop the hub and close its port."""
+        self._spare_socket.close()
+        await self._stop_serving()
+
+    async def _stop_serving(self) -> None:
+        self._hub_task.cancel()
+        await self._server.stop(0)
+
+    def is_synced(self) -> bool:
+        """Return True: the table is the hub's own."""
+        return True
+
+    async def lease(self, request: bytes) -> bytes:
+        """Return the hub's reply to a LeaseRequest. Raises LeaseError."""
+        return self._hub.lease_limits(request)
+
+
+@dataclass(frozen=True, slots=True)
+class _FollowedHub:
+    view: HubView
+    watch: Watch
+    task: "asyncio.Task[None]"
+
+
+class RemoteHubs:
+    """Hubs in other processes, followed by their frames.
+
+    `options.hub` is their comma-separated list, or `registry`: then the `hub_changes` of `start`
+    name them. An empty list changes nothing: a hub that restarts is listed again.
+
+    All of them update one table, each through a view of its own. The views share
+    `reporting_views`: for each instance, the views whose hub reports it. An instance is lost only
+    when the last of these hubs has lost it. The hubs detect silent loaders, so that the table has
+    no silence timeout. It counts as synced as soon as one hub has sent a snapshot.
+    """
+
+    def __init__(
+        self,
+        options: LbOptions,
+        credentials: HubCredentials,
+        gateway_name: str,
+        clock: Callable[[], float],
+        rng: Random,
+        on_change: OnChange,
+    ) -> None:
+        self._own_hubs = () if options.hub == REGISTRY_HUBS else tuple(options.hub.split(","))
+        self._credentials = credentials
+        self._gateway_name = gateway_name
+        self._clock = clock
+        self._rng = rng
+        self._on_change = on_change
+        self.table = EndpointTable(
+            gateway_name, silence_timeout=None, ttl=options.ttl, ramp=options.ramp
+        )
+        self._reporting_views: ReportingViews = {}
+        self._followed: dict[str, _FollowedHub] = {}
+        self._was_synced = False  # by a hub that is not followed any more
+        self._documents: ChainMap[str, bytes] = ChainMap()
+        self.documents: Mapping[str, bytes] = self._documents
+        self._lease_channel = LeaseChannel(self._own_hubs, credentials)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(
+        self,
+        hub_socket: socket.socket | None,  # noqa: ARG002
+        hub_changes: HubChanges | None,
+    ) -> None:
+        """Start to follow the hubs. No socket is needed."""
+        for address in self._own_hubs:
+            self._follow(address)
+        self._tasks.append(asyncio.create_task(sweep(self.table, self._clock, self._publish)))
+        if hub_changes is not None:
+            self._tasks.append(asyncio.create_task(self._take_changes(hub_changes)))
+
+    async def _take_changes(self, hub_changes: HubChanges) -> None:
+        async for addresses in hub_changes:
+            if addresses:
+                await self._set_hubs(addresses)
+
+    async def _set_hubs(self, addresses: Sequence[str]) -> None:
+        """Follow these hubs from now on, in place of those before."""
+        # All gateways must lease limits from the same hub: the first of the sorted list.
+        in_order = sorted(addresses)
+        for address in in_order:
+            if address not in self._followed:
+                self._follow(address)
+        for address in [*self._followed]:
+            if address not in in_order:
+                self._unfollow(address)
+        await self._lease_channel.set_hubs(in_order)
+
+    def _follow(self, address: str) -> None:
+        view = HubView(self.table, self._gateway_name, self._reporting_views)
+        watch = Watch(
+            address,
+            view,
+            gateway=self._gateway_name,
+            clock=self._clock,
+            rng=self._rng,
+            on_change=self._on_change,
+            credentials=self._credentials,
+        )
+        self._followed[address] = _FollowedHub(view, watch, asyncio.create_task(watch.run()))
+        self._documents.maps.append(view.documents)
+
+    def _unfollow(self, address: str) -> None:
+        """Leave a hub; what no other one reports expires."""
+        hub = self._followed.pop(address)
+        hub.task.cancel()
+        self._was_synced |= hub.watch.has_synced
+        self._publish(hub.view.forget_hub(self._clock()))
+        self._documents.maps[:] = [other.view.documents for other in self._followed.values()]
+        _logger.info("hub left: the registry does not list it", extra={"hub": address})
+
+    def _publish(self, changes: list[StateChange]) -> None:
+        for change in changes:
+            self._on_change(change)
+
+    async def hand_over(self) -> None:
+        """Do nothing: loaders report to the hubs, which this process and another one follow."""
+
+    async def take_back(self) -> None:
+        """Do nothing; see `hand_over`."""
+
+    async def stop(self) -> None:
+        """Stop following the hubs."""
+        for task in (*self._tasks, *(hub.task for hub in self._followed.values())):
+            task.cancel()
+        await self._lease_channel.close()
+
+    async def lease(self, request: bytes) -> bytes:
+        """Return a hub's reply to a LeaseRequest. Raises RpcError or OSError."""
+        return await self._lease_channel.exchange(request)
+
+    def is_synced(self) -> bool:
+        """Return whether at least one hub has sent a snapshot."""
+        return self._was_synced or any(hub.watch.has_synced for hub in self._followed.values())
