@@ -559,6 +559,13 @@ class RegistryOptions:
         pattern=ADDRS,
     )
     etcd_prefix: str = option("/ase/registry/", "what the keys in etcd begin with")
+    etcd_ca: str = option(
+        "", "CA file (PEM) of the members' certificates; empty: they speak no TLS", path=True
+    )
+    etcd_cert: str = option("", "our certificate file (PEM), if etcd asks for one", path=True)
+    etcd_key: str = option("", "key file (PEM) of that certificate", path=True)
+    etcd_user: str = option("", "user of etcd, which may do all below `etcd_prefix`")
+    etcd_password: str = option("", "password of that user", secret=True)
     history: int = option(10_000, "changes that a watch can resume from", minimum=100)
     auth: str = option(
         "",

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from math import isfinite
 from typing import Final
@@ -29,6 +29,7 @@ _MAX_INLINE_BYTES: Final = 64 * 1024
 _MAX_INLINE_SUM: Final = 4 * 1024 * 1024
 _MAX_FETCHED_BYTES: Final = 8 * 1024 * 1024
 _MAX_CACHED_MESSAGES: Final = 16
+_RECHECK_S: Final = 5.0
 _SILENCE_S: Final = 30.0  # without a message a subscriber is gone
 _MIN_LEASE_S, _MAX_LEASE_S = 0.5, 60.0
 _WARM_UP_S: Final = 5.0
@@ -61,6 +62,7 @@ class RegistryService:
         leases: ProviderLeases,
         authorizer: Authorizer,
         clock: Callable[[], float],
+        recheck_s: float = _RECHECK_S,
     ) -> None:
         self._registry = registry
         self._subscribers = subscribers
@@ -72,6 +74,8 @@ class RegistryService:
             _MAX_CACHED_MESSAGES
         )
         self._started_at = time.monotonic()
+        # A stream is ended when its key is revoked, at the latest after `recheck_s` seconds.
+        self._recheck_s = recheck_s
 
     def stream_methods(self) -> Mapping[str, StreamHandler]:
         """Return the streaming handlers by method path."""
@@ -91,9 +95,7 @@ class RegistryService:
         first = wire.SubscribeRequest.FromString(await first_request(requests)).subscription
         with _as_status():
             subscription = _read_subscription(first)
-            actor = self._identify(context)
-            for pattern in subscription.patterns:
-                actor.require(Role.READER, pattern.project)
+            self._require_reader(context, {pattern.project for pattern in subscription.patterns})
         # Numbers of another store say nothing here.
         is_ours = first.store == self._registry.store_id
         running = dict(first.running) if is_ours else {}
@@ -114,7 +116,9 @@ class RegistryService:
                     with _as_status():
                         message = await self._encode(generation, sent, is_known=is_known)
                     yield message
-                await subscriber.changed.wait()
+                await self._wait(subscriber.changed)
+                with _as_status():
+                    self._require_reader(context, {p.project for p in subscription.patterns})
             answers.result()
         finally:
             answers.cancel()
@@ -206,7 +210,7 @@ class RegistryService:
         info = wire.ProvideRequest.FromString(await first_request(requests)).provider
         with _as_status():
             provider = self._read_provider(info)
-            self._identify(context).require(Role.READER, provider.name.project)
+            self._require_reader(context, {provider.name.project})
             if not isfinite(info.lease):
                 raise RegistryError(Refusal.INVALID, f"lease: {info.lease} is no time in seconds")
             duration = min(max(info.lease, _MIN_LEASE_S), _MAX_LEASE_S)
@@ -218,6 +222,7 @@ class RegistryService:
             if await anext(aiter(requests), None) is None:
                 break
             with _as_status():
+                self._require_reader(context, {provider.name.project})
                 await self._leases.renew(registration)
         # The client has ended its half: it leaves. If its connection breaks, the lease goes on.
         await self._leases.deregister(registration)
@@ -228,7 +233,7 @@ class RegistryService:
         request = wire.DiscoverRequest.FromString(await first_request(requests))
         with _as_status():
             pattern = VersionPattern.parse(request.version)
-            self._identify(context).require(Role.READER, pattern.project)
+            self._require_reader(context, {pattern.project})
         previous = None
         while True:
             changed = self._present.changed
@@ -237,9 +242,9 @@ class RegistryService:
             if message != previous:
                 previous = message
                 yield message
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_WARM_UP_S if is_partial else None):
-                    await changed.wait()
+            await self._wait(changed)
+            with _as_status():
+                self._require_reader(context, {pattern.project})
 
     def _encode_providers(self, pattern: VersionPattern, *, is_partial: bool) -> bytes:
         update = wire.ProvidersUpdate(partial=is_partial)
@@ -268,6 +273,18 @@ class RegistryService:
         name = ServiceVersion.parse(info.version)
         weight = info.weight or 100
         return Provider(name, info.address, info.protocol, weight, dict(info.labels), self._clock())
+
+    async def _wait(self, changed: asyncio.Event) -> None:
+        """Wait for a change, or until the key of a stream is looked at again."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._recheck_s):
+                await changed.wait()
+
+    def _require_reader(self, context: CallContext, projects: Iterable[str]) -> None:
+        """Raise RegistryError if the caller may not read a project, or not any more."""
+        actor = self._identify(context)
+        for project in projects:
+            actor.require(Role.READER, project)
 
     def _identify(self, context: CallContext) -> Actor:
         return self._authorizer.identify(context.metadata.get("authorization", ""), "")

@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Final
 
 from starlette.applications import Starlette
@@ -252,7 +253,7 @@ class RegistryApi:
         after = _integer(last_event, "last-event-id") if last_event else after
         changes = self._registry.changes(after)
         if "text/event-stream" in request.headers.get("accept", ""):
-            events = _events(changes, project, self.stopping)
+            events = _events(changes, project, self.stopping, partial(self._may_read, request))
             return StreamingResponse(events, media_type="text/event-stream")
         wait = min(_number(request.query_params.get("wait", "30"), "wait"), _MAX_WAIT_S)
         wait = max(wait, _MIN_WAIT_S)  # what is there already is read within it
@@ -271,6 +272,15 @@ class RegistryApi:
         except StoreCompactedError as error:
             return JSONResponse({"error": str(error), "oldest": error.oldest, "kind": "gone"}, 410)
         return JSONResponse({"changes": rows, "after": revision})
+
+    def _may_read(self, request: Request) -> bool:
+        """Return whether the caller of a stream may still read what it asked for."""
+        try:
+            actor = self._identify(request)
+            actor.require(Role.READER, request.query_params.get("project", "*"))
+        except RegistryError:
+            return False
+        return True
 
     # Changing
 
@@ -618,13 +628,19 @@ def _project_of(key: str, record: Mapping[str, Any] | None) -> str:
 
 
 async def _events(
-    changes: AsyncIterator[ChangeSet], project: str, stopping: asyncio.Event
+    changes: AsyncIterator[ChangeSet],
+    project: str,
+    stopping: asyncio.Event,
+    is_allowed: Callable[[], bool],
 ) -> AsyncIterator[str]:
-    """Yield the events of changes, until `stopping`; a comment while there are none."""
+    """Yield the events of changes, until `stopping`; a comment while there are none.
+
+    They end when the key of the caller is revoked.
+    """
     stopped = asyncio.ensure_future(stopping.wait())
     upcoming = asyncio.ensure_future(anext(aiter(changes), None))
     try:
-        while not stopping.is_set():
+        while not stopping.is_set() and is_allowed():
             waiting = {upcoming, stopped}
             done, _ = await asyncio.wait(
                 waiting, timeout=_KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED

@@ -100,6 +100,8 @@ DiscoverRequest = message("registry.v1.DiscoverRequest")
 ProvidersUpdate = message("registry.v1.ProvidersUpdate")
 DiscoveredProvider = message("registry.v1.DiscoveredProvider")
 
+EtcdAuthenticate = message("etcdserverpb.AuthenticateRequest")
+EtcdAuthenticateReply = message("etcdserverpb.AuthenticateResponse")
 EtcdCompare = message("etcdserverpb.Compare")
 EtcdEvent = message("etcdserverpb.Event")
 EtcdHeader = message("etcdserverpb.ResponseHeader")

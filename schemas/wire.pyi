@@ -895,6 +895,27 @@ class DiscoveredProvider(Message):
         state: str = ...,
     ) -> None: ...
 
+class EtcdAuthenticate(Message):
+    name: str
+    password: str
+    def __init__(
+        self,
+        *,
+        name: str = ...,
+        password: str = ...,
+    ) -> None: ...
+
+class EtcdAuthenticateReply(Message):
+    @property
+    def header(self) -> EtcdHeader: ...
+    token: str
+    def __init__(
+        self,
+        *,
+        header: EtcdHeader | None = ...,
+        token: str = ...,
+    ) -> None: ...
+
 class EtcdCompare(Message):
     result: int
     target: int

@@ -54,6 +54,15 @@ def _check_options(config: Config) -> None:
     registry = config.registry
     if bool(registry.tls_cert) != bool(registry.tls_key):
         raise Failure("registry.tls_cert and registry.tls_key: one needs the other", EXIT_CONFIG)
+    if bool(registry.etcd_cert) != bool(registry.etcd_key):
+        raise Failure("registry.etcd_cert and registry.etcd_key: one needs the other", EXIT_CONFIG)
+    if registry.etcd_cert and not registry.etcd_ca:
+        raise Failure(
+            "registry.etcd_cert: certificates are shown over TLS; set registry.etcd_ca", EXIT_CONFIG
+        )
+    if bool(registry.etcd_user) != bool(registry.etcd_password):
+        message = "registry.etcd_user and registry.etcd_password: one needs the other"
+        raise Failure(message, EXIT_CONFIG)
     if not registry.auth and not is_loopback(registry.host):
         raise Failure(
             f"registry.host {registry.host}: others can reach it, and anyone could change what all "

@@ -32,6 +32,7 @@ from registry.metrics import RegistryMetrics
 from registry.providers import Present, ProviderLeases
 from registry.service import Registry
 from registry.store.etcd import EtcdPresence, EtcdStore
+from registry.store.etcd_cluster import EtcdServers
 from registry.store.interfaces import Presence, Store, StoreError
 from registry.store.memory_presence import MemoryPresence
 from registry.store.sqlite import SqliteStore
@@ -48,10 +49,10 @@ _CERTIFICATE_INTERVAL_S: Final = 1.0
 async def open_store(options: RegistryOptions, base: Path) -> tuple[Store, Presence]:
     """Return the store and the presence of the options, open. Raises StoreError."""
     if options.etcd:
-        members = tuple(options.etcd.split(","))
-        etcd_store = EtcdStore(members, options.etcd_prefix)
+        servers = _etcd_servers(options, base)
+        etcd_store = EtcdStore(servers, options.etcd_prefix)
         await etcd_store.open()
-        return etcd_store, EtcdPresence(members, options.etcd_prefix)
+        return etcd_store, EtcdPresence(servers, options.etcd_prefix)
     store = SqliteStore(base / options.store, options.history)
     try:
         replaced = await store.open()
@@ -61,6 +62,13 @@ async def open_store(options: RegistryOptions, base: Path) -> tuple[Store, Prese
     if replaced:
         _logger.error("store restored", extra={"store": options.store, "reason": replaced})
     return store, MemoryPresence()
+
+
+def _etcd_servers(options: RegistryOptions, base: Path) -> EtcdServers:
+    files = (options.etcd_ca, options.etcd_cert, options.etcd_key)
+    ca, cert, key = (str(base / path) if path else "" for path in files)
+    members = tuple(options.etcd.split(","))
+    return EtcdServers(members, ca, cert, key, options.etcd_user, options.etcd_password)
 
 
 class RegistryProcess:

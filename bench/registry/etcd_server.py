@@ -24,14 +24,24 @@ def free_ports(count: int) -> list[int]:
 class EtcdServer:
     """One member; it can be killed and started again with what is on its disk."""
 
-    def __init__(self, name: str, folder: Path, client: int, peer: int, cluster: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        client: int,
+        peer: int,
+        cluster: str,
+        tls_flags: tuple[str, ...] = (),
+    ) -> None:
         self.address = f"127.0.0.1:{client}"
+        self._health_port = free_ports(1)[0]
+        url = f"{'https' if tls_flags else 'http'}://{self.address}"
         self._name = name
         self._folder = folder
         self._command = [
             "etcd", "--name", name, "--data-dir", str(folder / name), "--logger", "zap",
-            "--listen-client-urls", f"http://{self.address}",
-            "--advertise-client-urls", f"http://{self.address}",
+            "--listen-client-urls", url, "--advertise-client-urls", url,
+            "--listen-metrics-urls", f"http://127.0.0.1:{self._health_port}", *tls_flags,
             "--listen-peer-urls", f"http://127.0.0.1:{peer}",
             "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}",
             "--initial-cluster", cluster, "--initial-cluster-state", "new",
@@ -81,9 +91,8 @@ class EtcdServer:
         return self._process
 
     def _is_healthy(self) -> bool:
-        host, _, port = self.address.partition(":")
         try:
-            with socket.create_connection((host, int(port)), 2.0) as connection:
+            with socket.create_connection(("127.0.0.1", self._health_port), 2.0) as connection:
                 connection.settimeout(2.0)
                 connection.sendall(b"GET /health HTTP/1.0\r\n\r\n")
                 return b'"health":"true"' in connection.recv(4096)
@@ -92,15 +101,20 @@ class EtcdServer:
 
 
 @contextlib.contextmanager
-def start_etcd(folder: Path, size: int = 1) -> Iterator[list[EtcdServer]]:
-    """Run members until the end. Raises FileNotFoundError where etcd is not installed."""
+def start_etcd(
+    folder: Path, size: int = 1, tls_flags: tuple[str, ...] = ()
+) -> Iterator[list[EtcdServer]]:
+    """Run members until the end, with TLS by these flags.
+
+    Raises FileNotFoundError where etcd is not installed.
+    """
     ports = free_ports(2 * size)
     names = [f"m{number}" for number in range(size)]
     cluster = ",".join(
         f"{name}=http://127.0.0.1:{peer}" for name, peer in zip(names, ports[size:], strict=True)
     )
     members = [
-        EtcdServer(name, folder, client, peer, cluster)
+        EtcdServer(name, folder, client, peer, cluster, tls_flags)
         for name, client, peer in zip(names, ports[:size], ports[size:], strict=True)
     ]
     try:

@@ -10,8 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Final
 
-from google.protobuf.message import Message
-
+from registry.store.etcd_cluster import KV, EtcdCluster, EtcdServers
 from registry.store.interfaces import (
     ChangeSet,
     ConflictError,
@@ -21,180 +20,21 @@ from registry.store.interfaces import (
     StoreError,
     Transaction,
 )
-from rpc.client import Channel
-from rpc.message_stream import stream_responses
-from rpc.status import RpcError, Status
 from schemas import wire
 
 _logger = logging.getLogger("ase.registry")
 
-_KV: Final = "/etcdserverpb.KV/"
-_WATCH: Final = "/etcdserverpb.Watch/Watch"
 _LEASE: Final = "/etcdserverpb.Lease/"
 _MOD_REVISION, _LEASE_TARGET = 2, 4  # of Compare.target
 _DELETE: Final = 1  # of Event.type
-# A member without a leader ends a watch, instead of being silent.
-_NEEDS_LEADER: Final = (("hasleader", "true"),)
-_CALL_TIMEOUT_S: Final = 2.0
-_ATTEMPTS: Final = 2  # of a call at each member
-_RETRY_DELAY_S: Final = 0.1
-_CHECK_INTERVAL_S: Final = 1.0
-_PAGE: Final = 500
-_MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
-# Statuses with which another member, or the same one later, may do it.
-_TRANSIENT: Final = frozenset(
-    {Status.UNAVAILABLE, Status.DEADLINE_EXCEEDED, Status.CANCELLED, Status.UNKNOWN}
-)
-
-
-class EtcdCluster:
-    """Calls to the members of a cluster: the next one is asked when one does not answer."""
-
-    def __init__(self, members: tuple[str, ...]) -> None:
-        self._members = members
-        self._channels: dict[str, Channel] = {}
-        self._preferred = 0
-
-    async def call(self, method: str, request: Message) -> tuple[bytes, bool]:
-        """Return the response, and whether an attempt before it may have been done too.
-
-        Raises StoreError if no member answers.
-        """
-        data = request.SerializeToString()
-        may_have_run, reason = False, ""
-        for _ in range(_ATTEMPTS * len(self._members)):
-            channel = self.channel()
-            try:
-                response = await channel.unary(
-                    method, data, timeout=_CALL_TIMEOUT_S, metadata=_NEEDS_LEADER
-                )
-            except RpcError as error:
-                reason = str(error)
-                if error.status not in _TRANSIENT:
-                    break
-                may_have_run = may_have_run or error.may_have_run
-                await self.give_up(channel)
-                await asyncio.sleep(_RETRY_DELAY_S)
-            else:
-                return response, may_have_run
-        members = ",".join(self._members)
-        cure = "see that a majority of its members runs (etcdctl endpoint health --cluster)"
-        # An answer that was lost says nothing of whether the change was made.
-        doubt = "; it may have been done nevertheless: look before you try again"
-        raise StoreError(f"etcd {members}: {reason}; {cure}{doubt if may_have_run else ''}")
-
-    def channel(self) -> Channel:
-        """Return a channel to the member that answered last."""
-        member = self._members[self._preferred % len(self._members)]
-        if member not in self._channels:
-            self._channels[member] = Channel(
-                member, frequent_keepalive=False, max_message_size=_MAX_MESSAGE_BYTES
-            )
-        return self._channels[member]
-
-    async def give_up(self, channel: Channel) -> None:
-        """Close the channel to a member that does not answer: what watches there goes elsewhere.
-
-        Several calls may find that at once; the next member is preferred once.
-        """
-        preferred = self._members[self._preferred % len(self._members)]
-        if self._channels.get(preferred) is channel:
-            self._preferred += 1
-        self._channels = {m: c for m, c in self._channels.items() if c is not channel}
-        await channel.close()
-
-    async def _check(self, channel: Channel, key: bytes) -> None:
-        """Give a channel up when its member does not answer any more.
-
-        A member that stands still, or is cut off, says nothing of it on a watch.
-        """
-        request = wire.EtcdRange(key=key, limit=1).SerializeToString()
-        while True:
-            await asyncio.sleep(_CHECK_INTERVAL_S)
-            try:
-                await channel.unary(
-                    _KV + "Range", request, timeout=_CALL_TIMEOUT_S, metadata=_NEEDS_LEADER
-                )
-            except RpcError:
-                await self.give_up(channel)
-                return
-
-    async def read(self, prefix: str, after: str, limit: int) -> tuple[dict[str, Entry], int]:
-        """Return the entries whose key begins with `prefix`, and the revision they are of."""
-        start = after.encode() + b"\0" if after > prefix else prefix.encode()
-        entries: dict[str, Entry] = {}
-        revision = 0
-        while True:
-            size = min(limit - len(entries), _PAGE) if limit else _PAGE
-            request = wire.EtcdRange(
-                key=start, range_end=_end(prefix), limit=size, revision=revision
-            )
-            data, _ = await self.call(_KV + "Range", request)
-            reply = wire.EtcdRangeReply.FromString(data)
-            revision = revision or reply.header.revision
-            for pair in reply.kvs:
-                entries[pair.key.decode()] = Entry(pair.value, pair.mod_revision)
-            if not reply.more or (limit and len(entries) >= limit):
-                return entries, revision
-            start = reply.kvs[-1].key + b"\0"
-
-    async def watch(self, prefix: str, after: int) -> AsyncIterator[wire.EtcdWatchReply]:
-        """Yield what a watch of `prefix` says, from the revision after `after`.
-
-        Raises StoreCompactedError, or StoreError when the member is lost.
-        """
-        create = wire.EtcdWatchCreate(
-            key=prefix.encode(), range_end=_end(prefix), start_revision=after + 1
-        )
-        request = wire.EtcdWatch(create_request=create).SerializeToString()
-        channel = self.channel()
-        check = asyncio.ensure_future(self._check(channel, prefix.encode()))
-        stream = channel.stream(_WATCH, metadata=_NEEDS_LEADER)
-        try:
-            async for data in stream_responses(stream, _requests(request)):
-                reply = wire.EtcdWatchReply.FromString(data)
-                if reply.compact_revision:
-                    raise StoreCompactedError(reply.compact_revision)
-                if reply.canceled:
-                    raise StoreError(f"etcd: watch ended: {reply.cancel_reason}")
-                yield reply
-        except RpcError as error:
-            await self.give_up(channel)
-            raise StoreError(f"etcd: watch lost: {error}") from error
-        finally:
-            check.cancel()
-        await self.give_up(channel)
-        raise StoreError("etcd: the member has ended a watch")
-
-    async def put_absent(self, values: Mapping[str, bytes], lease: int = 0) -> bool:
-        """Put values, if none of their keys is there; return whether. Raises StoreError."""
-        request = wire.EtcdTransaction()
-        for key, value in values.items():
-            name = key.encode()
-            request.compare.add(target=_MOD_REVISION, key=name, mod_revision=0)
-            request.success.add(request_put=wire.EtcdPut(key=name, value=value, lease=lease))
-        data, _ = await self.call(_KV + "Txn", request)
-        return wire.EtcdTransactionReply.FromString(data).succeeded
-
-    async def has_lease(self, key: str, lease: int) -> bool:
-        """Return whether a key is there with this lease. Raises StoreError."""
-        request = wire.EtcdTransaction()
-        request.compare.add(target=_LEASE_TARGET, key=key.encode(), lease=lease)
-        data, _ = await self.call(_KV + "Txn", request)
-        return wire.EtcdTransactionReply.FromString(data).succeeded
-
-    async def close(self) -> None:
-        """Close the connections."""
-        for channel in self._channels.values():
-            await channel.close()
 
 
 class EtcdStore:
     """A `Store` in etcd. Several registries may use the same keys."""
 
-    def __init__(self, members: tuple[str, ...], prefix: str) -> None:
-        """Use the keys that begin with `prefix` at the `members` (host:port)."""
-        self._cluster = EtcdCluster(members)
+    def __init__(self, servers: EtcdServers, prefix: str) -> None:
+        """Use the keys that begin with `prefix`."""
+        self._cluster = EtcdCluster(servers)
         self._records = f"{prefix}records/"
         self._contents = f"{prefix}contents/"
 
@@ -224,7 +64,7 @@ class EtcdStore:
     async def revision(self) -> int:
         """Return the revision of the cluster."""
         request = wire.EtcdRange(key=self._records.encode(), limit=1)
-        data, _ = await self._cluster.call(_KV + "Range", request)
+        data, _ = await self._cluster.call(KV + "Range", request)
         return wire.EtcdRangeReply.FromString(data).header.revision
 
     async def commit(self, transaction: Transaction) -> int:
@@ -244,7 +84,7 @@ class EtcdStore:
         for key in sorted(transaction.deletes):
             delete = wire.EtcdDelete(key=(self._records + key).encode())
             request.success.add(request_delete_range=delete)
-        data, may_have_run = await self._cluster.call(_KV + "Txn", request)
+        data, may_have_run = await self._cluster.call(KV + "Txn", request)
         reply = wire.EtcdTransactionReply.FromString(data)
         if reply.succeeded:
             return reply.header.revision
@@ -273,7 +113,7 @@ class EtcdStore:
         await self._cluster.close()
 
     async def _get(self, key: str) -> Entry | None:
-        data, _ = await self._cluster.call(_KV + "Range", wire.EtcdRange(key=key.encode()))
+        data, _ = await self._cluster.call(KV + "Range", wire.EtcdRange(key=key.encode()))
         pairs = wire.EtcdRangeReply.FromString(data).kvs
         return Entry(pairs[0].value, pairs[0].mod_revision) if pairs else None
 
@@ -285,9 +125,9 @@ class EtcdPresence:
     one has ended, as after a partition. `_is_complete` is False until that has succeeded.
     """
 
-    def __init__(self, members: tuple[str, ...], prefix: str, lease_s: int = 10) -> None:
+    def __init__(self, servers: EtcdServers, prefix: str, lease_s: int = 10) -> None:
         """Use keys of `prefix`; the entries of a dead registry end after `lease_s` seconds."""
-        self._cluster = EtcdCluster(members)
+        self._cluster = EtcdCluster(servers)
         self._prefix = f"{prefix}presence/"
         self._lease_s = lease_s
         self._lease = 0
@@ -360,7 +200,7 @@ class EtcdPresence:
                 name = (self._prefix + key).encode()
                 put = wire.EtcdPut(key=name, value=value, lease=self._lease)
                 request.success.add(request_put=put)
-            await self._cluster.call(_KV + "Txn", request)
+            await self._cluster.call(KV + "Txn", request)
 
     async def _write_again(self) -> None:
         """Write the own entries under a new lease. Raises StoreError.
@@ -387,7 +227,7 @@ class EtcdPresence:
         request = wire.EtcdTransaction()
         request.compare.add(target=_LEASE_TARGET, key=name, lease=self._lease)
         request.success.add(request_delete_range=wire.EtcdDelete(key=name))
-        await self._cluster.call(_KV + "Txn", request)
+        await self._cluster.call(KV + "Txn", request)
 
     async def _renew(self) -> None:
         """Renew the lease forever; write the own entries again when it has ended."""
@@ -405,16 +245,9 @@ class EtcdPresence:
 
     async def _renew_once(self) -> bool:
         """Renew the lease; return whether it lives. Raises StoreError."""
-        channel = self._cluster.channel()
-        stream = channel.stream(_LEASE + "LeaseKeepAlive", timeout=_CALL_TIMEOUT_S)
-        request = wire.EtcdLeaseKeepAlive(ID=self._lease).SerializeToString()
-        try:
-            async for data in stream_responses(stream, _requests(request)):
-                return wire.EtcdLeaseKeepAliveReply.FromString(data).TTL > 0
-        except RpcError as error:
-            await self._cluster.give_up(channel)
-            raise StoreError(f"etcd: {error}") from error
-        return False
+        request = wire.EtcdLeaseKeepAlive(ID=self._lease)
+        data = await self._cluster.call_stream(_LEASE + "LeaseKeepAlive", request)
+        return wire.EtcdLeaseKeepAliveReply.FromString(data).TTL > 0
 
 
 # Of a transaction; etcd takes 128, and 1.5 MiB.
@@ -436,15 +269,3 @@ def _batches(entries: Mapping[str, bytes | None]) -> Iterator[dict[str, bytes]]:
         size += len(value) + len(key)
     if batch:
         yield batch
-
-
-async def _requests(request: bytes) -> AsyncIterator[bytes]:
-    """Yield one request, and leave the client's half open."""
-    yield request
-    await asyncio.Event().wait()
-
-
-def _end(prefix: str) -> bytes:
-    """Return the end of the range of all keys that begin with `prefix`, which is ASCII."""
-    raw = prefix.encode()
-    return raw[:-1] + bytes([raw[-1] + 1])

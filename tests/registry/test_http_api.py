@@ -322,6 +322,34 @@ def test_a_reader_sees_nothing_of_other_projects(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_a_stream_of_events_ends_when_its_key_is_revoked(tmp_path: Path) -> None:
+    async def run() -> None:
+        keys = await keys_of_roles(tmp_path, "reader@shop", "admin")
+        store = KeyStore(tmp_path / "keys.sqlite")
+        async with running_registry(tmp_path, auth="key") as registry, asyncio.timeout(30):
+            headers = {"authorization": f"Bearer {keys['reader@shop']}"}
+            stream = {**headers, "accept": "text/event-stream"}
+            events = asyncio.create_task(
+                registry.client.get("/v1/watch?project=shop", headers=stream)
+            )
+            registry.client.headers["authorization"] = f"Bearer {keys['admin']}"
+            await registry.put("a.txt", "1")
+            assert registry.process._keys is not None
+            entry = registry.process._keys.table().find_key(keys["reader@shop"])
+            assert entry is not None
+            assert store.revoke(entry.identity.key_id, 1.0)
+            status = 200
+            while status == 200:
+                response = await registry.client.get("/v1/versions", headers=headers)
+                status = response.status_code
+                await asyncio.sleep(0.01)
+            await registry.put("a.txt", "2")
+            text = (await events).text
+            assert text.count("event: change") == 2  # the one that it was sent with is the last
+
+    asyncio.run(run())
+
+
 def test_one_key_is_one_person_whatever_it_says(tmp_path: Path) -> None:
     async def run() -> None:
         keys = await keys_of_roles(tmp_path, "admin", "publisher@shop")

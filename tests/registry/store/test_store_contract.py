@@ -4,12 +4,14 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench.registry.etcd_server import start_etcd
-from registry.store.etcd import EtcdCluster, EtcdPresence, EtcdStore
+from registry.store.etcd import EtcdPresence, EtcdStore
+from registry.store.etcd_cluster import EtcdCluster, EtcdServers
 from registry.store.interfaces import (
     ChangeSet,
     ConflictError,
@@ -22,6 +24,7 @@ from registry.store.interfaces import (
 from registry.store.memory_presence import MemoryPresence
 from registry.store.sqlite import SqliteStore
 from schemas import wire
+from tests.certificates import make_certificate
 
 _PREFIXES = itertools.count()
 
@@ -32,11 +35,57 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield members[0].address
 
 
-@pytest.fixture(params=["sqlite", pytest.param("etcd", marks=pytest.mark.peer("etcd"))])
+@pytest.fixture(scope="module")
+def secure_etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServers]:
+    """An etcd that asks for a certificate and a user; the user may write below `/test-`."""
+    folder = tmp_path_factory.mktemp("secure")
+    make_certificate(folder, "ca")
+    make_certificate(folder, "member", "ca")
+    make_certificate(folder, "client", "ca")
+    flags = (
+        "--cert-file", f"{folder}/member.pem", "--key-file", f"{folder}/member.key",
+        "--trusted-ca-file", f"{folder}/ca.pem", "--client-cert-auth",
+    )  # fmt: skip
+    with start_etcd(folder, tls_flags=flags) as members:
+        files = (f"{folder}/ca.pem", f"{folder}/client.pem", f"{folder}/client.key")
+        servers = EtcdServers((members[0].address,), *files, user="ase", password="secret")
+        asyncio.run(create_user(replace(servers, user="", password="")))
+        yield servers
+
+
+async def create_user(servers: EtcdServers) -> None:
+    cluster = EtcdCluster(servers)
+
+    async def call(method: str, **fields: str | bytes) -> None:
+        # EtcdPut has the fields of each of these requests: two texts or messages.
+        await cluster.call(f"/etcdserverpb.Auth/{method}", wire.EtcdPut(**fields))
+
+    for user, role in (("root", "root"), ("ase", "writer")):
+        await call("UserAdd", key=user.encode(), value=b"secret")
+        await call("RoleAdd", key=role.encode())
+        await call("UserGrantRole", key=user.encode(), value=role.encode())
+    # A Permission: READWRITE, from a key on, to another.
+    permission = b"\x08\x02\x12\x06/test-\x1a\x06/test."
+    await call("RoleGrantPermission", key=b"writer", value=permission)
+    await call("AuthEnable")
+    await cluster.close()
+
+
+@pytest.fixture(
+    params=[
+        "sqlite",
+        pytest.param("etcd", marks=pytest.mark.peer("etcd")),
+        pytest.param("secure_etcd", marks=pytest.mark.peer("etcd")),
+    ]
+)
 def kind(request: pytest.FixtureRequest) -> str:
-    if request.param == "etcd":
-        request.getfixturevalue("etcd")
+    if request.param != "sqlite":
+        request.getfixturevalue(request.param)
     return str(request.param)
+
+
+def etcd_servers(*members: str) -> EtcdServers:
+    return EtcdServers(members)
 
 
 @asynccontextmanager
@@ -50,10 +99,11 @@ async def open_store(
         assert await sqlite.open() == ""
         store, presence = sqlite, MemoryPresence()
     else:
-        members, prefix = (request.getfixturevalue("etcd"),), f"/test-{next(_PREFIXES)}/"
-        etcd_store = EtcdStore(members, prefix)
+        running, prefix = request.getfixturevalue(kind), f"/test-{next(_PREFIXES)}/"
+        servers = running if kind == "secure_etcd" else etcd_servers(running)
+        etcd_store = EtcdStore(servers, prefix)
         await etcd_store.open()
-        store, presence = etcd_store, EtcdPresence(members, prefix)
+        store, presence = etcd_store, EtcdPresence(servers, prefix)
     try:
         yield store, presence
     finally:
@@ -241,8 +291,8 @@ def test_entries_written_at_once_are_kept_and_those_of_others_not_removed(
 
     async def run() -> None:
         prefix = f"/test-{next(_PREFIXES)}/"
-        first = EtcdPresence((etcd,), prefix, lease_s=2)
-        second = EtcdPresence((etcd,), prefix, lease_s=2)
+        first = EtcdPresence(etcd_servers(etcd), prefix, lease_s=2)
+        second = EtcdPresence(etcd_servers(etcd), prefix, lease_s=2)
         await asyncio.gather(*(first.put({f"k{n}": b"1"}) for n in range(5)))
         await asyncio.sleep(4)  # two leases: what is not kept alive has ended
         assert len(await first.read()) == 5
@@ -264,8 +314,8 @@ def test_a_registry_that_was_away_takes_back_only_what_nobody_has(etcd: str) -> 
 
     async def run() -> None:
         prefix = f"/test-{next(_PREFIXES)}/"
-        away = EtcdPresence((etcd,), prefix, lease_s=2)
-        other = EtcdPresence((etcd,), prefix, lease_s=60)
+        away = EtcdPresence(etcd_servers(etcd), prefix, lease_s=2)
+        other = EtcdPresence(etcd_servers(etcd), prefix, lease_s=60)
         await away.put({"moved": b"away", "stays": b"away"})
         async with asyncio.timeout(30):
             watch = aiter(other.watch())
@@ -291,7 +341,7 @@ def test_a_content_is_kept_as_it_was_first(etcd: str) -> None:
     """Registries that start together agree on the name of their store by one."""
 
     async def run() -> None:
-        store = EtcdStore((etcd,), f"/test-{next(_PREFIXES)}/")
+        store = EtcdStore(etcd_servers(etcd), f"/test-{next(_PREFIXES)}/")
         await store.put_content("store", b"first")
         await store.put_content("store", b"second")
         assert await store.get_content("store") == b"first"
@@ -303,7 +353,7 @@ def test_a_content_is_kept_as_it_was_first(etcd: str) -> None:
 @pytest.mark.peer("etcd")
 def test_a_member_is_given_up_once_by_all_that_use_it(etcd: str) -> None:
     async def run() -> None:
-        cluster = EtcdCluster(("127.0.0.1:1", etcd))
+        cluster = EtcdCluster(etcd_servers("127.0.0.1:1", etcd))
         watches = [cluster.watch("/any/", 0) for _ in range(2)]
         results = await asyncio.gather(*map(anext, watches), return_exceptions=True)
         assert [type(result) for result in results] == [StoreError, StoreError]
@@ -319,9 +369,66 @@ def test_a_member_is_given_up_once_by_all_that_use_it(etcd: str) -> None:
 def test_calls_at_the_same_time_do_not_pass_over_members_that_answer(etcd: str) -> None:
     async def run() -> None:
         for count in (1, 3, 6):
-            store = EtcdStore(("127.0.0.1:1", etcd, etcd), "/other/")
+            store = EtcdStore(etcd_servers("127.0.0.1:1", etcd, etcd), "/other/")
             revisions = await asyncio.gather(*(store.revision() for _ in range(count)))
             assert len({*revisions}) == 1
             await store.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.peer("etcd")
+def test_a_token_that_has_ended_is_renewed(secure_etcd: EtcdServers) -> None:
+    """A change of the users ends all tokens."""
+
+    async def run() -> None:
+        root = EtcdCluster(replace(secure_etcd, user="root"))
+        store = EtcdStore(secure_etcd, f"/test-{next(_PREFIXES)}/")
+        revision = await store.commit(put(a="1"))
+        changes = store.watch(revision)
+        following = asyncio.ensure_future(anext(aiter(changes)))
+        for number in range(2):
+            user = wire.EtcdPut(key=f"other-{number}".encode(), value=b"secret")
+            await root.call("/etcdserverpb.Auth/UserAdd", user)
+            store._cluster._token += "x"  # as one that etcd does not know any more
+            assert await store.commit(put(b=str(number))) > revision
+        async with asyncio.timeout(30):
+            assert (await following).changes[0].value == b"0"
+        await changes.aclose()  # type: ignore[attr-defined]
+        await root.close()
+        await store.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.peer("etcd")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"password": "wrong"}, "see registry.etcd_user and registry.etcd_password"),
+        ({"user": "", "password": ""}, "see registry.etcd_user and registry.etcd_password"),
+        ({"cert": "", "key": ""}, "see that a majority of its members runs"),
+        ({"ca": "none.pem"}, "etcd: none.pem"),
+    ],
+)
+def test_what_etcd_refuses_is_said_with_the_cure(
+    secure_etcd: EtcdServers, change: dict[str, str], message: str
+) -> None:
+    async def run() -> None:
+        store = EtcdStore(replace(secure_etcd, **change), "/test-x/")
+        with pytest.raises(StoreError, match=message):
+            await store.open()
+        await store.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.peer("etcd")
+def test_a_user_who_may_not_write_there_is_told_so(secure_etcd: EtcdServers) -> None:
+    async def run() -> None:
+        store = EtcdStore(secure_etcd, "/elsewhere/")
+        with pytest.raises(StoreError, match=r"permission denied; see registry\.etcd_user"):
+            await store.commit(put(a="1"))
+        await store.close()
 
     asyncio.run(run())
