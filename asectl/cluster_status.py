@@ -6,11 +6,11 @@ from typing import Any
 
 import httpx
 
-from asectl.grpc_health import check_health
 from asectl.output import add_output_argument, print_output
 from asectl.progress import progress
 from asectl.releases.api import RegistryApiClient, add_registry_arguments
 from asectl.table import align
+from atom.grpc_health import check_health
 
 _EXIT_PARTIAL = 5
 _TIMEOUT_S = 2.0

@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from asectl.grpc_health import check_health
 from asectl.main import EXIT_UNREACHABLE, Failure
+from atom.grpc_health import check_health
 
 BUILDERS: Final = ("docker", "podman")
 _PORT: Final = "8240/tcp"

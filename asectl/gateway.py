@@ -29,7 +29,6 @@ from config.options import Config
 from gateway.access.exposure import describe_exposure
 from gateway.access.proxies import TrustedProxies
 from gateway.handover import KnownInstance, Predecessor, TakeoverError
-from gateway.hub_discovery import REGISTRY_HUBS
 from gateway.lifecycle import Lifecycle, LifecycleSettings
 from gateway.sockets import (
     SOCKET_NAMES,
@@ -39,6 +38,7 @@ from gateway.sockets import (
     open_sockets,
     worker_sockets,
 )
+from lb.client.remote_hubs import REGISTRY_HUBS
 from lb.credentials import server_certificate
 from lb.hub.admission import AdmissionPolicy
 from rpc.addresses import is_loopback

@@ -7,9 +7,9 @@ from dataclasses import replace
 import httpx
 
 from asectl import http_client, options
-from asectl.grpc_health import check_health
 from asectl.http_client import HttpTarget
 from asectl.main import Failure
+from atom.grpc_health import check_health
 from config.options import Config
 from rpc.addresses import dial_host
 

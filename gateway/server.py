@@ -32,7 +32,6 @@ from gateway.http.cors import CorsPolicy
 from gateway.http.memory_limits import BodyBudget, UnreadOutput
 from gateway.http.server_context import FastPathContext, Limits, ServerContext
 from gateway.http.tls import Certificate
-from gateway.hub_discovery import HubChanges
 from gateway.lifecycle import Lifecycle
 from gateway.request.answer_store import AnswerStore
 from gateway.request.interfaces import Dependencies
@@ -63,6 +62,7 @@ from gateway.unary.request_head import UnaryHeadCache
 from gateway.upstreams import UpstreamCluster
 from gateway.usage.writer import UsageWriter, open_writer
 from lb.balancer.explanation import explain_candidates, preview_picks
+from lb.client.remote_hubs import HubChanges
 from lb.credentials import ServerCertificate
 from lb.hub.counters import HubCounts
 from rpc.addresses import dial_host

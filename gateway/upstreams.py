@@ -11,13 +11,14 @@ from random import Random
 from atom.caller import GrpcCaller
 from config.options import InstanceOptions, LbOptions, ServiceOptions
 from gateway.handover import KnownInstance
-from gateway.hub_discovery import Discovery, EmbeddedHub, HubChanges, RemoteHubs
+from gateway.hub_discovery import Discovery, EmbeddedHub, FollowedHubs
 from gateway.services.catalog import Catalog, SchemaUse
 from gateway.services.schema_cache import SchemaCache
 from gateway.telemetry.metrics import Metrics, UpstreamMetrics
 from lb.balancer.balancer import Balancer
 from lb.balancer.policies import policy_factories
 from lb.client.orca_subscriber import OrcaSubscriber
+from lb.client.remote_hubs import HubChanges
 from lb.credentials import HubCredentials, server_certificate
 from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.lifecycle import EndpointState, StateChange
@@ -83,7 +84,7 @@ class UpstreamCluster:
         self._discovery: Discovery
         if hub_counts is None:
             credentials = HubCredentials.from_options(options, base_dir)
-            self._discovery = RemoteHubs(
+            self._discovery = FollowedHubs(
                 options, credentials, gateway_name, clock, rng, self._on_instance_change
             )
         else:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import pytest
 
 from config.options import LbOptions
-from gateway.hub_discovery import EmbeddedHub, RemoteHubs
+from gateway.hub_discovery import EmbeddedHub, FollowedHubs
 from lb.credentials import HubCredentials
 from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.lifecycle import EndpointState, StateChange
@@ -93,7 +93,7 @@ class Gateway:
     def __init__(self) -> None:
         self._lists: asyncio.Queue[list[str]] = asyncio.Queue()
         self.changes: list[StateChange] = []
-        self.hubs = RemoteHubs(
+        self.hubs = FollowedHubs(
             LbOptions(hub="registry", ttl=0.05), HubCredentials(), "gateway", time.monotonic,
             random.Random(3), self.changes.append,
         )  # fmt: skip
