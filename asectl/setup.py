@@ -14,6 +14,7 @@ from registry.names import InvalidNameError, check_part
 
 _HELP = {
     "url": "the HTTP API of the registry",
+    "deployer": "the URL of the deployer",
     "ca": "certificates (PEM) to trust for https",
     "project": "our project",
     "group": "our group",
@@ -52,9 +53,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(changes: dict[str, str]) -> None:
-    url = changes.get("url")
-    if url is not None and not url.startswith(("http://", "https://")):
-        raise Failure(f"--url {url}: must begin with http:// or https://", EXIT_USAGE)
+    for name in ("url", "deployer"):
+        url = changes.get(name)
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise Failure(f"--{name} {url}: must begin with http:// or https://", EXIT_USAGE)
     for name in _NAMES:
         try:
             if changes.get(name):

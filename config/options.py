@@ -613,6 +613,62 @@ class RegistryOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class DeployerOptions:
+    """Section `deployer`: what brings models into service, and where they run."""
+
+    host: str = option("127.0.0.1", "address to listen on")
+    port: int = port_option(8250, "the HTTP API (asectl deploy, /metrics)")
+    admin_hosts: list[str] = admin_hosts_option()
+    store: str = option(
+        "deploy.sqlite",
+        "file of what is wanted, by this file; not used with `registry.etcd`",
+        path=True,
+    )
+    etcd_prefix: str = option("/ase/deploy/", "what the keys in the etcd of `registry` begin with")
+    state: str = option(
+        "deploy-state", "folder, by this file, of the processes that it has started", path=True
+    )
+    models: str = option(
+        ".", "folder, by this file, that wrappers and models must be in", path=True
+    )
+    auth: str = option(
+        "",
+        "key: callers need a key of `auth.keys` with a role; none: anyone may do everything. "
+        "Empty: anyone, but only on a loopback address",
+        choices=("", "key", "none"),
+    )
+    shimlet: str = option("process", "where models run if their specification does not say it")
+    pipeline: str = option(
+        "wrapper", "how they are deployed if it does not say it; FILE.py:NAME for one of your own"
+    )
+    hubs: str = option(
+        "127.0.0.1:8220", "host:port of the hubs that loaders report to, with commas", pattern=ADDRS
+    )
+    gateway: str = option("http://127.0.0.1:8200", "URL by which services are called")
+    loader_host: str = option(
+        "127.0.0.1", "address that loaders of the shimlet process listen on; gateways dial it"
+    )
+    replicas: int = option(100, "replicas of all deployments together", minimum=1, maximum=10_000)
+    cpu: float = option(0.0, "CPUs that all replicas may ask for together; 0: any", minimum=0)
+    memory: str = option(
+        "",
+        "memory that all replicas may ask for together, as 16Gi; empty: any",
+        pattern=(r"\d{1,15}(?:\.\d{1,3})?(?:[KMGT]i?|k)?", "a size, as 16Gi"),
+    )
+    accelerators: int = option(
+        0, "accelerators that all replicas may ask for together", minimum=0, maximum=100_000
+    )
+    grace: float = option(35.0, "seconds for the requests of a loader that is stopped", minimum=0)
+    max_log: int = option(
+        10 * 1024 * 1024, "bytes of a replica's log; the one before is kept", minimum=1024
+    )
+    resync: float = option(
+        10.0, "seconds after which what runs is looked at again", minimum=0.1, maximum=3600
+    )
+    retention: float = option(3600.0, "seconds that a deleted deployment is still shown", minimum=0)
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The whole configuration: the root of `ase.yaml`."""
 
@@ -624,6 +680,7 @@ class Config:
     traces: TracesOptions = field(default_factory=TracesOptions)
     kong: KongOptions = field(default_factory=KongOptions)
     registry: RegistryOptions = field(default_factory=RegistryOptions)
+    deployer: DeployerOptions = field(default_factory=DeployerOptions)
     schemas: str = option("", "folder of schema documents, relative to this file", path=True)
     services: Mapping[str, ServiceOptions] = option({}, "options of single services, by id")
     apps: Mapping[str, AppOptions] = option({}, "limits of applications, by app id")
@@ -645,6 +702,7 @@ SECTIONS: dict[str, type[Any]] = {
     "traces": TracesOptions,
     "kong": KongOptions,
     "registry": RegistryOptions,
+    "deployer": DeployerOptions,
 }
 
 # Sections that may be the value of one of their options.

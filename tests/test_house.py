@@ -23,7 +23,7 @@ LAYERS: dict[str, set[str]] = {
     "lb": {"schemas", "rpc", "config"},
     "registry": {"schemas", "rpc", "config"},
     "gateway": {"schemas", "rpc", "config", "atom", "lb"},
-    "deploy": {"schemas", "rpc", "config", "atom", "lb"},
+    "deploy": {"schemas", "rpc", "config", "atom", "lb", "registry"},
     "aseloader": {"schemas", "rpc", "lb"},
     "asectl": {
         "schemas",

@@ -49,7 +49,7 @@ _CERTIFICATE_INTERVAL_S: Final = 1.0
 async def open_store(options: RegistryOptions, base: Path) -> tuple[Store, Presence]:
     """Return the store and the presence of the options, open. Raises StoreError."""
     if options.etcd:
-        servers = _etcd_servers(options, base)
+        servers = etcd_servers(options, base)
         etcd_store = EtcdStore(servers, options.etcd_prefix)
         await etcd_store.open()
         return etcd_store, EtcdPresence(servers, options.etcd_prefix)
@@ -64,7 +64,8 @@ async def open_store(options: RegistryOptions, base: Path) -> tuple[Store, Prese
     return store, MemoryPresence()
 
 
-def _etcd_servers(options: RegistryOptions, base: Path) -> EtcdServers:
+def etcd_servers(options: RegistryOptions, base: Path) -> EtcdServers:
+    """Return the members of the options, and the credentials for them."""
     files = (options.etcd_ca, options.etcd_cert, options.etcd_key)
     ca, cert, key = (str(base / path) if path else "" for path in files)
     members = tuple(options.etcd.split(","))

@@ -17,13 +17,15 @@ VARIABLE_PREFIX: Final = "ASECTL_"
 class RegistryProfile:
     """Settings of one user; each may be set by a variable such as ASECTL_URL too.
 
-    `url` is the HTTP API of a registry, `key` what it asks for, `ca` a file of its CA. `region` is
+    `url` is the HTTP API of a registry, `key` what it asks for, `ca` a file of its CA. `deployer`
+    is the URL of a deployer, which takes the same key. `region` is
     the label of gray releases that `--region` stands for.
     """
 
     url: str = "http://127.0.0.1:8231"
     key: str = ""
     ca: str = ""
+    deployer: str = "http://127.0.0.1:8250"
     project: str = "default"
     group: str = "default"
     version: str = "1.0.0"

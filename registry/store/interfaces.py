@@ -24,6 +24,10 @@ class StoreError(Exception):
     """The store cannot be read or written now; `str()` says where, why, and the cure."""
 
 
+class StoreLockedError(StoreError):
+    """Another process has the store, which takes one at a time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A record, and the revision at which it was last changed."""

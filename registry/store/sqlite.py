@@ -22,6 +22,7 @@ from registry.store.interfaces import (
     RecordChange,
     StoreCompactedError,
     StoreError,
+    StoreLockedError,
     Transaction,
 )
 
@@ -210,8 +211,8 @@ class SqliteStore:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._unlock()
-            cure = "only one registry may use a file; with etcd there may be several"
-            raise StoreError(f"{self._path}: another registry uses it; {cure}") from None
+            cure = "only one process may use a file; with etcd there may be several"
+            raise StoreLockedError(f"{self._path}: another process uses it; {cure}") from None
 
     def _unlock(self) -> None:
         if self._lock_file is not None:

@@ -143,7 +143,7 @@ def test_typo_error_has_a_hint() -> None:
         ("instances: [{addr: 'h:1'}]", "instances.0.service is missing"),
         ("instances: [{service: a, addr: b, protocol: c}]", "must be one of native, xsf"),
         ("- 1", "the file must be a mapping"),
-        ("zzz: 1", "hint: known: apps, auth, gateway, instances, kong, lb, log_format, "),
+        ("zzz: 1", "hint: known: apps, auth, deployer, gateway, instances, kong, lb, "),
     ],
     ids=lambda value: value[:40],
 )

@@ -156,7 +156,7 @@ def test_a_file_is_of_one_registry_and_its_owner(tmp_path: Path) -> None:
         path = tmp_path / "r.sqlite"
         store = SqliteStore(path)
         await store.open()
-        with pytest.raises(StoreError, match="another registry uses it"):
+        with pytest.raises(StoreError, match="another process uses it"):
             await SqliteStore(path).open()
         await store.close()
         again = SqliteStore(path)

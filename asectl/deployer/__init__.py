@@ -1,0 +1,1 @@
+"""`asectl deployer`: the process that brings models into service."""

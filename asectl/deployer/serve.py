@@ -1,0 +1,259 @@
+"""The deployer's parts, put together: store, engine, shimlets, pipelines, the HTTP API."""
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from random import SystemRandom
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from asectl.registry.key_authorizer import KeyAuthorizer
+from asectl.registry.serve import etcd_servers
+from atom.grpc_health import check_health
+from config.options import Config, DeployerOptions, LbOptions
+from deploy.engine.engine import DeploymentEngine, EngineSettings
+from deploy.engine.events import Event, EventBus
+from deploy.engine.leadership import Leadership, SharedLeadership, SoleLeadership
+from deploy.engine.load_view import LoadView
+from deploy.engine.metrics import DeployMetrics
+from deploy.engine.repository import DeploymentRepository
+from deploy.http_api import DeployApi
+from deploy.pipelines.catalog import load_pipelines
+from deploy.shimlets.catalog import load_shimlets
+from deploy.shimlets.interface import Shimlet
+from deploy.shimlets.process import ProcessShimlet
+from deploy.workloads.quantities import parse_memory
+from deploy.workloads.quota import Quota
+from gateway.access.key_store import KeyFile, KeyStore
+from gateway.access.key_watch import watch_keys
+from gateway.server import HttpServer, admin_server
+from gateway.telemetry.admin import AdminAccess
+from lb.client.remote_hubs import RemoteHubs
+from lb.credentials import HubCredentials
+from lb.endpoints.lifecycle import StateChange
+from registry.access import Authorizer, OpenAuthorizer
+from registry.store.etcd import EtcdStore
+from registry.store.interfaces import Store
+from registry.store.sqlite import SqliteStore
+
+_logger = logging.getLogger("ase.deploy")
+
+_MAX_HTTP_CONNECTIONS: Final = 500
+
+
+async def open_store(config: Config, base: Path) -> Store:
+    """Return the store of the options, open. Raises StoreError."""
+    if config.registry.etcd:
+        etcd_store = EtcdStore(etcd_servers(config.registry, base), config.deployer.etcd_prefix)
+        await etcd_store.open()
+        return etcd_store
+    store = SqliteStore(base / config.deployer.store)
+    replaced = await store.open()
+    if replaced:
+        _logger.error("store restored", extra={"reason": replaced})
+    return store
+
+
+def create_shimlets(options: DeployerOptions, base: Path) -> dict[str, Shimlet]:
+    """Return the runtimes that there are. Raises ShimletLoadError."""
+    built_in: Mapping[str, Callable[[], Shimlet]] = {
+        "process": lambda: ProcessShimlet(
+            (base / options.state).absolute(),
+            (base / options.models).resolve(),
+            options.loader_host,
+            options.grace,
+            options.max_log,
+        )
+    }
+    return load_shimlets(built_in, {})
+
+
+class DeployerProcess:
+    """The deployer of one process. Call `load`, then run `tasks`."""
+
+    def __init__(self, config: Config, base: Path, store: Store) -> None:
+        """Put the parts together.
+
+        Raises KeySourceError, PipelineError, ShimletLoadError, and OSError for the certificates.
+        """
+        options = self._options = config.deployer
+        self._config = config
+        self._store = store
+        self._repository = DeploymentRepository(store)
+        self._bus = EventBus()
+        self._bus.add_sink(_log_event)
+        self._shimlets = create_shimlets(options, base)
+        pipelines, default_pipeline = load_pipelines(options.pipeline, base)
+        self._hubs = _create_hubs(config, base, self._on_instance_change)
+        self._load_view = LoadView(self._hubs.table, check_health)
+        settings = engine_settings(options, default_pipeline, (base / options.models).resolve())
+        self._shared: SharedLeadership | None = None
+        if not isinstance(store, SqliteStore):
+            name = f"{socket.gethostname()}:{options.port}#{os.getpid()}"
+            self._shared = SharedLeadership(store, name, time.monotonic, self._on_elected)
+        self._leadership: Leadership = self._shared or SoleLeadership()
+        self._engine = DeploymentEngine(
+            self._repository,
+            self._shimlets,
+            pipelines,
+            self._load_view,
+            self._bus,
+            self._leadership,
+            settings,
+            clock=time.monotonic,
+            now=time.time,
+        )
+        self._keys: KeyFile | None = None
+        authorizer: Authorizer = OpenAuthorizer()
+        if options.auth == "key":
+            self._keys = KeyFile(KeyStore(base / config.auth.keys))
+            authorizer = KeyAuthorizer(self._keys)
+        metrics = CollectorRegistry()
+        metrics.register(DeployMetrics(self._repository, self._engine, self._bus, self._leadership))
+        self._api = DeployApi(
+            self._repository,
+            self._shimlets,
+            pipelines,
+            self._load_view,
+            self._bus,
+            authorizer,
+            settings,
+            metrics,
+            time.time,
+        )
+
+    def http_server(self) -> HttpServer:
+        """Return the server of the HTTP API."""
+        routes = [Route("/livez", _livez), Route("/readyz", self._readyz)]
+        application = self._api.application(version("athena-serving"), routes)
+        options = replace(self._config.gateway, admin_connections=_MAX_HTTP_CONNECTIONS)
+        host_names = (self._options.host, *self._options.admin_hosts)
+        # The API asks for keys itself.
+        return admin_server(application, options, AdminAccess("deployer", host_names, ""))
+
+    async def load(self) -> None:
+        """Read all records, and start to follow the hubs. Raises StoreError."""
+        await self._repository.load()
+        await self._hubs.follow(None)
+
+    def tasks(self) -> list[Coroutine[Any, Any, None]]:
+        """Return what runs as long as the deployer does."""
+        works = [self._repository.follow(), self._engine.run()]
+        if self._shared is not None:
+            works.append(self._shared.run())
+        if self._keys is not None:
+            works.append(watch_keys(self._keys))
+        return works
+
+    def stop_streams(self) -> None:
+        """End the streams of events."""
+        self._api.stopping.set()
+
+    async def stop(self) -> None:
+        """Give up the leadership, and release what is open. What it has started runs on."""
+        if self._shared is not None:
+            await self._shared.resign()
+        await self._hubs.stop()
+        for shimlet in self._shimlets.values():
+            await shimlet.close()
+
+    def _on_elected(self) -> None:
+        self._engine.notify_all()
+
+    def _on_instance_change(self, change: StateChange) -> None:
+        """Look at all that may wait for the change; few changes are none of the deployments'."""
+        fields = change.log_fields()
+        self._bus.publish("lb.instance", "", **fields)
+        self._engine.notify_all()
+
+    async def _readyz(self, _: Request) -> Response:
+        problem = self._repository.problem
+        status = {"status": "ready", "leader": self._leadership.is_leader}
+        if problem:
+            status = {"status": "store lost", "reason": problem}
+        return JSONResponse(status, 503 if problem else 200)
+
+
+def engine_settings(options: DeployerOptions, pipeline: str, models: Path) -> EngineSettings:
+    """Return the settings of the engine."""
+    quota = Quota(
+        options.replicas,
+        options.cpu,
+        parse_memory(options.memory) if options.memory else 0,
+        options.accelerators,
+    )
+    return EngineSettings(
+        options.shimlet,
+        pipeline,
+        options.hubs,
+        options.gateway.rstrip("/"),
+        quota,
+        options.resync,
+        options.retention,
+        models,
+    )
+
+
+def _create_hubs(
+    config: Config, base: Path, on_change: Callable[[StateChange], None]
+) -> RemoteHubs:
+    lb: LbOptions = replace(config.lb, hub=config.deployer.hubs)
+    return RemoteHubs(
+        lb,
+        HubCredentials.from_options(lb, base),
+        f"deployer-{socket.gethostname()}-{os.getpid()}",
+        time.monotonic,
+        SystemRandom(),
+        on_change,
+    )
+
+
+def _log_event(event: Event) -> None:
+    if event.topic == "service.status":
+        _logger.info("deployment %s", event.data["status"], extra=_event_fields(event))
+    elif event.topic == "pipeline.step" and event.data["state"] != "running":
+        _logger.info("step %s", event.data["state"], extra=_event_fields(event))
+
+
+def _event_fields(event: Event) -> dict[str, Any]:
+    fields = {name: value for name, value in event.data.items() if value not in ("", None)}
+    # `message` is the log line's own.
+    fields = {("text" if name == "message" else name): value for name, value in fields.items()}
+    return {"deployment": event.subject, **fields}
+
+
+async def _livez(_: Request) -> Response:
+    return JSONResponse({"status": "alive"})
+
+
+async def wait_for_store(
+    config: Config, base: Path, stop: "asyncio.Future[bool]", is_locked: Callable[[Exception], bool]
+) -> Store | None:
+    """Return the store; while another deployer has its file, wait. None: stopped meanwhile.
+
+    Raises StoreError.
+    """
+    opening = partial(open_store, config, base)
+    is_told = False
+    while not stop.done():
+        try:
+            return await opening()
+        except Exception as error:
+            if not is_locked(error):
+                raise
+            if not is_told:
+                _logger.info("another deployer leads; waiting", extra={"reason": str(error)})
+            is_told = True
+        await asyncio.wait((stop,), timeout=0.2)
+    return None

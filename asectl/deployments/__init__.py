@@ -1,0 +1,1 @@
+"""`asectl deploy ...`: the commands that ask a deployer."""

@@ -1,0 +1,1 @@
+"""Brings what runs to what is wanted."""

@@ -1,0 +1,100 @@
+"""What people and tools change: from the records and a command to one transaction. Pure.
+
+Every transaction expects the revisions that its decision was made from, as those of the registry.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+from deploy.workloads.records import WANTED, Deployment, DeploymentEntry
+from deploy.workloads.spec import MAX_REPLICAS, DeploymentSpec
+from registry.store.interfaces import Transaction
+
+MAX_DEPLOYMENTS: Final = 10_000
+
+
+class DeploymentNotFoundError(Exception):
+    """There is no such deployment; `str()` names it."""
+
+
+class DeploymentConflictError(Exception):
+    """A command does not fit what there is; `str()` says why."""
+
+
+def create(entry: DeploymentEntry, spec: DeploymentSpec, author: str, now: float) -> Transaction:
+    """Add a deployment. Raises DeploymentConflictError if there is one of its name."""
+    if entry.wanted is not None:
+        state = "is being deleted" if entry.wanted.is_deleting else "is there already"
+        raise DeploymentConflictError(f"{spec.id}: {state}; update it, or choose another serviceId")
+    deployment = Deployment(spec, _next_generation(entry), (), False, author, now, now)
+    return _write(entry, deployment)
+
+
+def update(
+    entry: DeploymentEntry, spec: DeploymentSpec, author: str, now: float
+) -> Transaction | None:
+    """Change the specification of a deployment; None if it is the same.
+
+    Raises DeploymentNotFoundError, DeploymentConflictError if it is being deleted.
+    """
+    deployment = _existing(entry, spec.id)
+    if deployment.spec == spec:
+        return None
+    return _write(entry, deployment.change(spec, author, now))
+
+
+def scale(
+    entry: DeploymentEntry, deployment_id: str, replicas: int, author: str, now: float
+) -> Transaction | None:
+    """Change the number of replicas; None if it is the same.
+
+    Raises DeploymentNotFoundError and DeploymentConflictError, also for a number out of range.
+    """
+    if not 0 <= replicas <= MAX_REPLICAS:
+        raise DeploymentConflictError(f"replicaCount: must be 0 to {MAX_REPLICAS}")
+    deployment = _existing(entry, deployment_id)
+    return update(entry, replace(deployment.spec, replicas=replicas), author, now)
+
+
+def roll_back(entry: DeploymentEntry, deployment_id: str, author: str, now: float) -> Transaction:
+    """Return to the specification before, with the replicas of now.
+
+    The one before is the newest of another revision. Raises DeploymentNotFoundError,
+    DeploymentConflictError if there is none.
+    """
+    deployment = _existing(entry, deployment_id)
+    for spec in reversed(deployment.previous):
+        if spec.revision != deployment.spec.revision:
+            restored = replace(spec, replicas=deployment.spec.replicas)
+            return _write(entry, deployment.change(restored, author, now))
+    raise DeploymentConflictError(f"{deployment_id}: there is no other revision before this one")
+
+
+def delete(
+    entry: DeploymentEntry, deployment_id: str, author: str, now: float
+) -> Transaction | None:
+    """Have a deployment end; None if it is ending already. Raises DeploymentNotFoundError."""
+    if entry.wanted is None:
+        raise DeploymentNotFoundError(f"there is no deployment {deployment_id!r}")
+    if entry.wanted.is_deleting:
+        return None
+    ending = replace(entry.wanted, is_deleting=True, author=author, updated_at=now)
+    return _write(entry, ending)
+
+
+def _existing(entry: DeploymentEntry, deployment_id: str) -> Deployment:
+    if entry.wanted is None:
+        raise DeploymentNotFoundError(f"there is no deployment {deployment_id!r}")
+    if entry.wanted.is_deleting:
+        raise DeploymentConflictError(f"{deployment_id}: is being deleted")
+    return entry.wanted
+
+
+def _next_generation(entry: DeploymentEntry) -> int:
+    """Return a generation that no status is about."""
+    return entry.status.generation + 1
+
+
+def _write(entry: DeploymentEntry, deployment: Deployment) -> Transaction:
+    key = WANTED + deployment.spec.id
+    return Transaction({key: deployment.to_bytes()}, expected={key: entry.wanted_revision})

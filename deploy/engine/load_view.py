@@ -1,0 +1,63 @@
+"""Which loaders have reported, and whether they answer: when a replica counts as running."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from deploy.shimlets.interface import ReplicaStatus
+from lb.endpoints.lifecycle import EndpointState
+from lb.endpoints.table import EndpointTable
+
+_PROBE_TIMEOUT_S: Final = 2.0
+
+# Returns why the loader at an address does not serve, "" if it does.
+Probe = Callable[[str, float], Awaitable[str]]
+
+
+class LoadView:
+    """What the hubs say of the replicas. `probe` asks a loader itself.
+
+    `_passed` counts the probes that a replica has answered in a row, by its name and its start.
+    """
+
+    def __init__(self, table: EndpointTable, probe: Probe) -> None:
+        self._table = table
+        self._probe = probe
+        self._passed: dict[tuple[str, float], int] = {}
+
+    def service_at(self, address: str) -> str:
+        """Return the id of the service that a loader reports, "" if it does not report."""
+        for endpoint in self._table:
+            instance = endpoint.instance
+            if instance.addr == address and instance.epoch and endpoint.state is EndpointState.UP:
+                return instance.service
+        return ""
+
+    async def find_obstacle(self, replica: ReplicaStatus, probes: int) -> str:
+        """Return why a replica does not serve yet, "" if it does."""
+        if not replica.address:
+            return f"{replica.name} has no address yet"
+        if not self.service_at(replica.address):
+            return f"{replica.name} at {replica.address} has not reported its load"
+        key = (replica.name, replica.started_at)
+        while self._passed.get(key, 0) < probes:
+            problem = await self._probe(replica.address, _PROBE_TIMEOUT_S)
+            if problem:
+                self._passed.pop(key, None)
+                return f"{replica.name} at {replica.address} does not answer a probe: {problem}"
+            self._passed[key] = self._passed.get(key, 0) + 1
+        return ""
+
+    def load_of(self, replicas: list[ReplicaStatus]) -> tuple[int, int, int]:
+        """Return the requests that run, those that wait, and the slots of replicas that report."""
+        addresses = {replica.address for replica in replicas}
+        running = queued = slots = 0
+        for endpoint in self._table:
+            if endpoint.instance.addr in addresses:
+                running += endpoint.load.running
+                queued += endpoint.load.queued
+                slots += endpoint.instance.best
+        return running, queued, slots
+
+    def forget(self, replicas: set[str]) -> None:
+        """Forget the probes of replicas that are no more: keep those of `replicas`."""
+        self._passed = {key: n for key, n in self._passed.items() if key[0] in replicas}

@@ -1,0 +1,439 @@
+"""The HTTP API of the deployer: that of Astron xmod-shim, field for field, and what it lacked.
+
+Answers are `{code, message, data}`; code 0 is success. Errors have the status that HTTP has for
+them, in the same form.
+"""
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from deploy.engine import commands
+from deploy.engine.commands import DeploymentConflictError, DeploymentNotFoundError
+from deploy.engine.engine import EngineSettings
+from deploy.engine.events import Event, EventBus
+from deploy.engine.load_view import LoadView
+from deploy.engine.pipeline import Pipeline
+from deploy.engine.repository import DeploymentRepository
+from deploy.openapi import BASE_PATH, build_openapi
+from deploy.plan import plan_lines
+from deploy.shimlets.interface import ReplicaStatus, Shimlet, ShimletError
+from deploy.workloads.phases import DeploymentPhase
+from deploy.workloads.records import DeploymentEntry
+from deploy.workloads.spec import DeploymentSpec, InvalidSpecError, read_spec
+from registry.access import Actor, Authorizer, Role
+from registry.errors import Refusal, RegistryError
+from registry.names import ANY
+from registry.store.interfaces import ConflictError, StoreError, Transaction
+
+_MAX_BODY_BYTES: Final = 256 * 1024
+_MAX_LINES: Final = 10_000
+_ATTEMPTS: Final = 20
+_KEEP_ALIVE_S: Final = 15.0
+_METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+Handler = Callable[[Request], Awaitable[Response]]
+Decide = Callable[[DeploymentEntry], Transaction | None]
+
+
+class _ApiError(Exception):
+    """A request that is refused."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class DeployApi:
+    """The handlers. `now` returns the Unix time; `stopping` is set to end streams of events."""
+
+    def __init__(
+        self,
+        repository: DeploymentRepository,
+        shimlets: Mapping[str, Shimlet],
+        pipelines: Mapping[str, Pipeline],
+        load_view: LoadView,
+        bus: EventBus,
+        authorizer: Authorizer,
+        settings: EngineSettings,
+        metrics: CollectorRegistry,
+        now: Callable[[], float],
+    ) -> None:
+        self._repository = repository
+        self._shimlets = shimlets
+        self._pipelines = pipelines
+        self._load_view = load_view
+        self._bus = bus
+        self._authorizer = authorizer
+        self._settings = settings
+        self._metrics = metrics
+        self._now = now
+        self.stopping = asyncio.Event()
+
+    def application(self, version: str, routes: list[Route]) -> Starlette:
+        """Return the application, with other routes beside the API."""
+        document = build_openapi(version)
+
+        async def openapi(_: Request) -> Response:
+            return JSONResponse(document)
+
+        one = f"{BASE_PATH}/{{id}}"
+        table: list[tuple[str, str, Handler]] = [
+            ("POST", f"{BASE_PATH}/deploy", self._deploy),
+            ("POST", f"{BASE_PATH}/plan", self._plan),
+            ("GET", f"{BASE_PATH}/list", self._list),
+            ("GET", f"{BASE_PATH}/metrics", self._show_metrics),
+            ("GET", f"{BASE_PATH}/plugins", self._plugins),
+            ("GET", one, self._show),
+            ("PUT", one, self._update),
+            ("DELETE", one, self._delete),
+            ("POST", f"{one}/scale", self._scale),
+            ("POST", f"{one}/rollback", self._roll_back),
+            ("GET", f"{one}/pipeline", self._show_pipeline),
+            ("GET", f"{one}/logs", self._show_logs),
+            ("GET", f"{one}/events", self._watch_one),
+            ("GET", "/api/v1/events", self._watch_all),
+        ]
+        own = [Route(path, _guarded(call), methods=[method]) for method, path, call in table]
+        document_route = Route("/openapi.json", openapi, methods=["GET"])
+        return Starlette(routes=[*own, document_route, *routes])
+
+    # Changing
+
+    async def _deploy(self, request: Request) -> Response:
+        actor = self._require(request, Role.PUBLISHER)
+        tree = await _read_json(request)
+        spec = read_spec(tree, secrets.token_hex(4))
+        self._check(spec)
+        await self._commit(
+            spec.id, lambda entry: commands.create(entry, spec, actor.name, self._now())
+        )
+        return _answer({"serviceId": spec.id}, "deploy submit success")
+
+    async def _update(self, request: Request) -> Response:
+        actor = self._require(request, Role.PUBLISHER)
+        deployment_id = request.path_params["id"]
+        spec = read_spec(await _read_json(request), deployment_id)
+        if spec.id != deployment_id:
+            raise _ApiError(400, f"serviceId: is {spec.id!r}, and the path says {deployment_id!r}")
+        self._check(spec)
+        await self._commit(
+            spec.id, lambda entry: commands.update(entry, spec, actor.name, self._now())
+        )
+        return _answer({"serviceId": spec.id}, "update submit success")
+
+    async def _delete(self, request: Request) -> Response:
+        actor = self._require(request, Role.PUBLISHER)
+        deployment_id = request.path_params["id"]
+        await self._commit(
+            deployment_id,
+            lambda entry: commands.delete(entry, deployment_id, actor.name, self._now()),
+        )
+        return _answer({"serviceId": deployment_id}, "delete submit success")
+
+    async def _scale(self, request: Request) -> Response:
+        actor = self._require(request, Role.PUBLISHER)
+        deployment_id, tree = request.path_params["id"], await _read_json(request)
+        replicas = tree.get("replicaCount") if isinstance(tree, Mapping) else None
+        if not isinstance(replicas, int) or isinstance(replicas, bool):
+            raise _ApiError(400, "replicaCount: must be a whole number")
+        await self._commit(
+            deployment_id,
+            lambda entry: commands.scale(entry, deployment_id, replicas, actor.name, self._now()),
+        )
+        return _answer({"serviceId": deployment_id}, "scale submit success")
+
+    async def _roll_back(self, request: Request) -> Response:
+        actor = self._require(request, Role.PUBLISHER)
+        deployment_id = request.path_params["id"]
+        await self._commit(
+            deployment_id,
+            lambda entry: commands.roll_back(entry, deployment_id, actor.name, self._now()),
+        )
+        return _answer({"serviceId": deployment_id}, "rollback submit success")
+
+    async def _plan(self, request: Request) -> Response:
+        self._require(request, Role.READER)
+        spec = read_spec(await _read_json(request))
+        self._check(spec)
+        entry = self._repository.get(spec.id)
+        others = [
+            other.wanted.spec
+            for other in map(self._repository.get, self._repository.ids())
+            if other.wanted is not None and other.wanted.spec.id != spec.id
+        ]
+        excess = self._settings.quota.find_excess(spec, others)
+        lines = plan_lines(entry.wanted.spec if entry.wanted else None, spec)
+        return _answer({"serviceId": spec.id, "changes": lines, "problem": excess})
+
+    def _check(self, spec: DeploymentSpec) -> None:
+        """Raise _ApiError for a shimlet or pipeline that there is none of."""
+        for kind, name, available in (
+            ("shimlet", spec.shimlet, self._shimlets),
+            ("pipeline", spec.pipeline, self._pipelines),
+        ):
+            if name and name not in available:
+                names = ", ".join(available)
+                raise _ApiError(400, f"{kind}: unknown {kind} {name!r}; there are {names}")
+
+    async def _commit(self, deployment_id: str, decide: Decide) -> None:
+        """Make a change; decide again from what is there if somebody else was faster."""
+        for _ in range(_ATTEMPTS):
+            transaction = decide(self._repository.get(deployment_id))
+            if transaction is None:
+                return
+            try:
+                await self._repository.commit(transaction)
+            except ConflictError:
+                await asyncio.sleep(0.05)
+                continue
+            return
+        raise _ApiError(409, f"{deployment_id}: others change it all the time; try again")
+
+    # Reading
+
+    async def _show(self, request: Request) -> Response:
+        self._require(request, Role.READER)
+        deployment_id, entry = self._existing(request)
+        replicas = await self._replicas(deployment_id, entry)
+        data = _describe(deployment_id, entry)
+        data["replicas"] = [_describe_replica(replica) for replica in replicas]
+        running, queued, slots = self._load_view.load_of(replicas)
+        data["load"] = {"running": running, "queued": queued, "slots": slots}
+        data["spec"] = entry.wanted.spec.to_json() if entry.wanted is not None else None
+        return _answer(data)
+
+    async def _list(self, request: Request) -> Response:
+        self._require(request, Role.READER)
+        ids = self._repository.ids()
+        return _answer([_describe(each, self._repository.get(each)) for each in ids])
+
+    async def _show_pipeline(self, request: Request) -> Response:
+        self._require(request, Role.READER)
+        deployment_id, entry = self._existing(request)
+        spec = entry.wanted.spec if entry.wanted is not None else None
+        name = (spec.pipeline if spec is not None else "") or self._settings.pipeline
+        pipeline = self._pipelines.get(name)
+        steps = [
+            {"name": result.name, "state": result.state, "message": result.message,
+             "startedAt": _time_text(result.started_at), "attempts": result.attempts}
+            for result in (
+                [entry.status.step(step.name) for step in pipeline.steps]
+                if pipeline is not None
+                else entry.status.steps
+            )
+        ]  # fmt: skip
+        return _answer({"serviceId": deployment_id, "pipeline": name, "steps": steps})
+
+    async def _show_logs(self, request: Request) -> Response:
+        self._require(request, Role.EDITOR)
+        deployment_id, entry = self._existing(request)
+        lines = _whole_number(request.query_params.get("lines", "100"), "lines", _MAX_LINES)
+        shimlet = self._shimlet_of(entry)
+        replica = request.query_params.get("replica", "")
+        if not replica:
+            replicas = await self._replicas(deployment_id, entry)
+            if not replicas:
+                raise _ApiError(404, f"{deployment_id}: there is no replica")
+            replica = max(replicas, key=lambda r: r.started_at).name
+        text = await shimlet.logs(deployment_id, replica, lines)
+        return PlainTextResponse(text, headers={"x-replica": replica})
+
+    async def _plugins(self, request: Request) -> Response:
+        self._require(request, Role.READER)
+        settings = self._settings
+        return _answer(
+            {
+                "shimlets": [
+                    {"id": name, "description": s.description, "default": name == settings.shimlet}
+                    for name, s in self._shimlets.items()
+                ],
+                "pipelines": [
+                    {"id": name, "steps": [step.name for step in p.steps],
+                     "default": name == settings.pipeline}
+                    for name, p in self._pipelines.items()
+                ],
+            }
+        )  # fmt: skip
+
+    async def _show_metrics(self, request: Request) -> Response:
+        self._require(request, Role.READER)
+        return Response(generate_latest(self._metrics), media_type=_METRICS_TYPE)
+
+    async def _watch_one(self, request: Request) -> Response:
+        deployment_id, _ = self._existing(request)
+        return self._watch(request, deployment_id)
+
+    async def _watch_all(self, request: Request) -> Response:
+        return self._watch(request, "")
+
+    def _watch(self, request: Request, subject: str) -> Response:
+        self._require(request, Role.READER)
+        last = request.headers.get("last-event-id", request.query_params.get("after", "0"))
+        after = _whole_number(last, "last-event-id", 2**62)
+        events = _event_lines(
+            self._bus.watch(after, subject), self.stopping, lambda: self._may_read(request)
+        )
+        return StreamingResponse(events, media_type="text/event-stream")
+
+    def _existing(self, request: Request) -> tuple[str, DeploymentEntry]:
+        deployment_id: str = request.path_params["id"]
+        entry = self._repository.get(deployment_id)
+        if entry.wanted is None and entry.status.phase is DeploymentPhase.UNKNOWN:
+            raise DeploymentNotFoundError(f"there is no deployment {deployment_id!r}")
+        return deployment_id, entry
+
+    def _shimlet_of(self, entry: DeploymentEntry) -> Shimlet:
+        name = (entry.wanted.spec.shimlet if entry.wanted else "") or self._settings.shimlet
+        shimlet = self._shimlets.get(name)
+        if shimlet is None:
+            raise _ApiError(409, f"unknown shimlet {name!r}")
+        return shimlet
+
+    async def _replicas(self, deployment_id: str, entry: DeploymentEntry) -> list[ReplicaStatus]:
+        return await self._shimlet_of(entry).status(deployment_id)
+
+    def _require(self, request: Request, role: Role) -> Actor:
+        authorization = request.headers.get("authorization", "")
+        actor = self._authorizer.identify(authorization, request.headers.get("x-ase-author", ""))
+        actor.require(role, ANY)
+        return actor
+
+    def _may_read(self, request: Request) -> bool:
+        try:
+            self._require(request, Role.READER)
+        except RegistryError:
+            return False
+        return True
+
+
+def _guarded(handler: Handler) -> Handler:
+    """Return the handler with its refusals as answers."""
+
+    async def call(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except _ApiError as error:
+            return _error(error.status, str(error))
+        except InvalidSpecError as error:
+            return _error(400, str(error))
+        except DeploymentNotFoundError as error:
+            return _error(404, str(error))
+        except DeploymentConflictError as error:
+            return _error(409, str(error))
+        except RegistryError as error:
+            statuses = {Refusal.UNAUTHENTICATED: 401, Refusal.FORBIDDEN: 403}
+            return _error(statuses.get(error.kind, 400), str(error))
+        except (StoreError, ShimletError) as error:
+            return _error(503, str(error))
+
+    return call
+
+
+def _answer(data: Any, message: str = "success") -> Response:
+    return JSONResponse({"code": 0, "message": message, "data": data})
+
+
+def _error(status: int, message: str) -> Response:
+    return JSONResponse({"code": status, "message": message, "data": None}, status)
+
+
+def _describe(deployment_id: str, entry: DeploymentEntry) -> dict[str, Any]:
+    status, wanted = entry.status, entry.wanted
+    spec = wanted.spec if wanted is not None else None
+    is_news = wanted is not None and wanted.generation != status.generation
+    return {
+        "serviceId": deployment_id,
+        "modelName": spec.model_name if spec is not None else "",
+        "modelPath": spec.model_file if spec is not None else "",
+        "status": (
+            DeploymentPhase.PENDING if status.phase is DeploymentPhase.UNKNOWN else status.phase
+        ).value,
+        "reason": status.reason,
+        "isObserved": not is_news,
+        "endpoint": status.endpoint,
+        "service": status.service,
+        "replicaCount": spec.replicas if spec is not None else 0,
+        "revision": spec.revision if spec is not None else "",
+        "serving": status.serving,
+        "author": wanted.author if wanted is not None else "",
+        "updateTime": _time_text(status.updated_at),
+    }
+
+
+def _describe_replica(replica: ReplicaStatus) -> dict[str, Any]:
+    return {
+        "name": replica.name,
+        "revision": replica.revision,
+        "state": replica.state.value,
+        "address": replica.address,
+        "crashes": replica.crashes,
+        "reason": replica.reason,
+        "startedAt": _time_text(replica.started_at),
+        "cpu": round(replica.cpu, 3),
+        "memory": replica.memory,
+    }
+
+
+def _time_text(at: float) -> str:
+    """Return a Unix time as the seed writes it, in UTC; "" for 0."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S") if at else ""
+
+
+def _whole_number(text: str, name: str, most: int) -> int:
+    if not text.isdecimal() or int(text[:20]) > most:
+        raise _ApiError(400, f"{name}: must be a whole number, {most} at most")
+    return int(text)
+
+
+async def _read_json(request: Request) -> Any:
+    """Return the body of a request. Raises _ApiError."""
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip()
+    if content_type != "application/json":
+        # A page of another site can send other types without asking (the Fetch standard, CORS).
+        raise _ApiError(415, "content-type: must be application/json")
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > _MAX_BODY_BYTES:
+                raise _ApiError(413, f"the body has more than {_MAX_BODY_BYTES} bytes")
+    except ClientDisconnect:
+        raise _ApiError(400, "the body ends too early") from None
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise _ApiError(400, f"the body is no JSON: {error}") from None
+
+
+async def _event_lines(
+    events: AsyncIterator[Event], stopping: asyncio.Event, is_allowed: Callable[[], bool]
+) -> AsyncIterator[str]:
+    """Yield events as text, until `stopping` or the caller may not read any more."""
+    stopped = asyncio.ensure_future(stopping.wait())
+    upcoming = asyncio.ensure_future(anext(aiter(events)))
+    try:
+        yield ": events\n\n"
+        while not stopping.is_set() and is_allowed():
+            done, _ = await asyncio.wait(
+                {upcoming, stopped}, timeout=_KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                yield ": keep-alive\n\n"
+            if upcoming in done:
+                event = upcoming.result()
+                upcoming = asyncio.ensure_future(anext(aiter(events)))
+                data = json.dumps(event.to_json(), ensure_ascii=False)
+                yield f"id: {event.number}\nevent: {event.topic}\ndata: {data}\n\n"
+    finally:
+        stopped.cancel()
+        upcoming.cancel()

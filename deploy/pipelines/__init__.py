@@ -1,0 +1,1 @@
+"""How models are brought into service: chains of steps."""

@@ -1,0 +1,135 @@
+"""The pipelines that there are: those built in, those of other packages, those of a file."""
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from runpy import run_path
+from typing import Final
+
+from deploy.engine.engine import StepContext
+from deploy.engine.pipeline import Pipeline, PipelineBuilder, StepFailedError, pipeline
+from deploy.pipelines import steps
+
+# Other packages name a `Pipeline`, or a builder of one, by an entry point of this group.
+GROUP: Final = "athena_serving.pipelines"
+_DAY_S: Final = 86_400.0
+
+
+class PipelineError(Exception):
+    """A pipeline cannot be loaded; `str()` says which, and why."""
+
+
+def built_in() -> dict[str, Pipeline]:
+    """Return the pipelines that come with the deployer.
+
+    `opensourcellm` is that of Astron xmod-shim, `wrapper` serves FILE:Class or an image, `edge` is
+    for hosts that may be cut off: the model is there before anything is started.
+    """
+    model = steps.ModelFile()
+    wrapper = _ending(
+        pipeline("wrapper")
+        .step(steps.validate, done=steps.is_valid)
+        .step(model.check, name="model", done=model.is_present, retries=1000, timeout=_DAY_S)
+        .step(steps.generate_config, done=steps.has_config)
+    )
+    opensourcellm = _ending(
+        pipeline("opensourcellm")
+        .step(_validate_llm, name="validate", done=_is_valid_llm)
+        .step(model.check, name="modelPath", done=model.is_present)
+        .step(steps.generate_config, name="generateConfig", done=steps.has_config)
+    )
+    edge = _ending(
+        pipeline("edge")
+        .step(_validate_edge, name="validate", done=_is_valid_edge)
+        .step(model.check, name="model", done=model.is_present)
+        .step(steps.generate_config, done=steps.has_config)
+        .step(_go_offline, name="offline", done=_is_offline)
+    )
+    return {built.name: built for built in (wrapper, opensourcellm, edge)}
+
+
+def load_pipelines(default: str, base: Path) -> tuple[dict[str, Pipeline], str]:
+    """Return all pipelines by name, and the name of the default one.
+
+    `default` is a name, or FILE.py:NAME for a pipeline of a file, by `base`. Raises PipelineError.
+    """
+    pipelines = built_in()
+    for point in entry_points(group=GROUP):
+        try:
+            pipelines[point.name] = _as_pipeline(point.load())
+        except Exception as error:
+            raise PipelineError(f"pipeline {point.name} of {point.value}: {error}") from error
+    file, separator, name = default.rpartition(":")
+    if separator:
+        own = _load_file(base / file, name)
+        pipelines[own.name] = own
+        default = own.name
+    if default not in pipelines:
+        raise PipelineError(f"unknown pipeline {default!r}; there are {', '.join(pipelines)}")
+    return pipelines, default
+
+
+def _ending(builder: PipelineBuilder) -> Pipeline:
+    """Return the pipeline with the steps that every one ends with."""
+    return (
+        builder.step(steps.deploy, done=steps.is_deployed, undo=steps.undo_deploy, retries=20)
+        .step(steps.wait_for_load, name="waitForLoad", done=steps.is_reporting, retries=20)
+        .step(steps.expose, done=steps.is_exposed)
+        .step(steps.retire, done=steps.is_retired, retries=1000, timeout=_DAY_S)
+        .build()
+    )
+
+
+async def _validate_llm(context: StepContext) -> None:
+    if not context.spec.model_name:
+        raise StepFailedError("modelName is missing: pipeline opensourcellm serves a model")
+    await steps.validate(context)
+
+
+async def _is_valid_llm(context: StepContext) -> bool:
+    return bool(context.spec.model_name) and await steps.is_valid(context)
+
+
+async def _validate_edge(context: StepContext) -> None:
+    resources = context.spec.resources
+    if not resources.memory or not resources.cpu:
+        raise StepFailedError(
+            "resourceRequirements: pipeline edge needs cpu and memory: other things run there too"
+        )
+    await steps.validate(context)
+
+
+async def _is_valid_edge(context: StepContext) -> bool:
+    resources = context.spec.resources
+    return bool(resources.memory and resources.cpu) and await steps.is_valid(context)
+
+
+async def _go_offline(context: StepContext) -> None:
+    await _is_offline(context)
+
+
+async def _is_offline(context: StepContext) -> bool:
+    """Tell the libraries of models not to download anything."""
+    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    context.env |= offline
+    return True
+
+
+def _load_file(path: Path, name: str) -> Pipeline:
+    try:
+        namespace: Mapping[str, object] = run_path(str(path))
+    except OSError as error:
+        raise PipelineError(f"{path}: {error.strerror}") from error
+    except Exception as error:
+        raise PipelineError(f"{path}: {type(error).__name__}: {error}") from error
+    if name not in namespace:
+        raise PipelineError(f"{path}: it defines no {name!r}")
+    return _as_pipeline(namespace[name])
+
+
+def _as_pipeline(value: object) -> Pipeline:
+    if isinstance(value, PipelineBuilder):
+        value = value.build()
+    if not isinstance(value, Pipeline):
+        raise PipelineError(f"{value!r} is no pipeline; end it with .build()")
+    return value

@@ -1,0 +1,1 @@
+"""What is to run, and what runs. Values only."""
