@@ -383,13 +383,13 @@ class _Run:
     async def begin(self, wanted: Deployment) -> None:
         """Begin a new specification, or the end of the deployment."""
         status = self.status
-        if wanted.is_deleting:
-            if status.phase is not DeploymentPhase.TERMINATING:
-                await self._write(replace(status, steps=()), DeploymentPhase.TERMINATING, "")
-            return
         if status.phase in (DeploymentPhase.UNKNOWN, DeploymentPhase.TERMINATED):
             fresh = DeploymentStatus(phase=status.phase)
             await self._write(fresh, DeploymentPhase.PENDING, "", generation=wanted.generation)
+            status = self.status
+        if wanted.is_deleting:
+            if status.phase is not DeploymentPhase.TERMINATING:
+                await self._write(replace(status, steps=()), DeploymentPhase.TERMINATING, "")
         elif status.generation != wanted.generation:
             started = replace(status, steps=(), generation=wanted.generation)
             await self._write(started, self._busy_phase(), "the specification has changed")

@@ -145,7 +145,10 @@ class ProcessShimlet:
                 process = self._forget(process)
             if time.time() >= process.retry_at():
                 process.start(
-                    self._command(workload), self._host, self._env(workload), self._models
+                    self._command(workload),
+                    self._host,
+                    self._env(workload, os.environ),
+                    self._models,
                 )
         for process in self._processes(workload.id, workload.revision):
             if int(process.folder.name) >= workload.replicas:
@@ -253,10 +256,11 @@ class ProcessShimlet:
             "--host", self._host, "--port", "{port}", "--lb", workload.hubs, *settings,
         ]  # fmt: skip
 
-    def _env(self, workload: Workload) -> dict[str, str]:
+    def _env(self, workload: Workload, own: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment of a replica; `own` is that of the deployer."""
         env = {
             name: value
-            for name, value in os.environ.items()
+            for name, value in own.items()
             if not name.startswith(_OWN_PREFIX) or name in _KEPT
         }
         if workload.resources.cpu:

@@ -65,7 +65,9 @@ class ReplicaProcess:
 
     def is_running(self) -> bool:
         """Return whether the process lives. What it has left behind is killed."""
-        if self._child is not None and self._child.poll() is not None:
+        if self._child is not None:
+            if self._child.poll() is None:
+                return True
             self._note_end(f"ended {_describe_exit(self._child.returncode)}")
             self._child = None
         if self._can_lock():
