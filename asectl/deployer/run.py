@@ -12,7 +12,7 @@ from asectl import heap, logs, options, process
 from asectl.deployer.seed_config import is_seed_config, seed_options
 from asectl.main import EXIT_CONFIG, EXIT_FAILED, Failure
 from asectl.systemd import notify
-from config.options import Config
+from config.options import Config, RegistryOptions, option_fields
 from config.source import ConfigError, parse_yaml
 from rpc.addresses import dial_host, is_loopback, listen
 
@@ -21,7 +21,12 @@ _logger = logging.getLogger("ase.deploy")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags, those of the seed among them."""
-    options.add_config_arguments(parser, ("deployer",), exclude=("schemas",))
+    others = tuple(
+        f"registry.{field.name}"
+        for field in option_fields(RegistryOptions)
+        if not field.name.startswith("etcd") or field.name == "etcd_prefix"
+    )
+    options.add_config_arguments(parser, ("deployer", "registry"), exclude=("schemas", *others))
     for flag, option in (("port", "port"), ("shimlet", "shimlet"), ("pipeline", "pipeline")):
         parser.add_argument(
             f"--{flag}", dest=f"deployer.{option}", help=f"short for --deployer-{option}"

@@ -1,0 +1,248 @@
+"""A real deployer with a real gateway: deploy, switch under load, fail, be killed, delete."""
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from bench.registry.etcd_server import start_etcd
+from tests.harness import Gateway, Process, run_asectl
+
+WRAPPER = '''\
+from aseloader import service
+
+
+@service("shout", total=4)
+def shout(text: str) -> str:
+    """Shout."""
+    return text.upper() + "MARK"
+'''
+ENVELOPE = {
+    "header": {"app_id": "t", "status": 3},
+    "parameter": {},
+    "payload": {"text": {"encoding": "utf8", "status": 3, "text": "aGV5"}},
+}
+TIMEOUT_S = 60
+
+
+class Deployer(Process):
+    """`asectl deployer` on a free port."""
+
+    def __init__(self, gateway: Gateway, folder: Path, *flags: str) -> None:
+        super().__init__(
+            "deployer", "--port", "0", "--deployer-hubs", gateway.lb,
+            "--deployer-gateway", gateway.url, "--deployer-resync", "0.5", *flags, cwd=folder,
+        )  # fmt: skip
+        self.api: str = self.wait_for_event("listening")["api"]
+        self.folder = folder
+
+    def run(self, *args: str) -> tuple[int, str]:
+        """Run `asectl deploy`; return its exit code and output."""
+        result = run_asectl("deploy", *args, "--url", self.api, cwd=self.folder, timeout=TIMEOUT_S)
+        return result.returncode, result.stdout + result.stderr
+
+    def show(self) -> dict[str, Any]:
+        url = f"{self.api}/api/v1/modserv/shout"
+        data: dict[str, Any] = httpx.get(url, trust_env=False).json()["data"]
+        return data
+
+    def wait_status(self, status: str) -> dict[str, Any]:
+        while (shown := self.show())["status"] != status or not shown["isObserved"]:
+            pass
+        return shown
+
+
+def write_spec(folder: Path, mark: str, **members: Any) -> str:
+    """Write a wrapper whose answers have a mark, and its specification."""
+    (folder / f"wrapper_{mark}.py").write_text(WRAPPER.replace("MARK", mark))
+    spec = {"serviceId": "shout", "wrapper": f"wrapper_{mark}.py:shout", **members}
+    (folder / f"{mark}.yaml").write_text(json.dumps(spec))
+    return f"{mark}.yaml"
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    with Gateway("--lb-accept-schemas", "true") as running:
+        yield running
+
+
+def call(gateway: Gateway) -> str:
+    response = httpx.post(
+        f"{gateway.url}/v1/shout", json={"text": "hey"}, trust_env=False, timeout=TIMEOUT_S
+    )
+    assert response.status_code == 200, response.text
+    return str(response.json()["result"])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder for a deployer, whose loaders end with the test."""
+    yield tmp_path
+    for pid in tmp_path.glob("deploy-state/*/*/*/pid"):
+        try:
+            os.killpg(int(pid.read_text()), signal.SIGKILL)
+        except (ProcessLookupError, ValueError):
+            continue
+
+
+def test_a_model_is_switched_under_load_and_no_request_fails(
+    gateway: Gateway, folder: Path
+) -> None:
+    with Deployer(gateway, folder) as deployer:
+        code, output = deployer.run(write_spec(folder, "A", replicaCount=2))
+        assert code == 0, output
+        assert "create shout with 2 replicas" in output
+        assert f"called at {gateway.url}/v1/private/shout" in output
+        assert call(gateway) == "HEYA"
+        results: list[str] = []
+        is_done = threading.Event()
+
+        def send() -> None:
+            with httpx.Client(trust_env=False, timeout=TIMEOUT_S) as client:
+                while not is_done.is_set():
+                    answer = client.post(f"{gateway.url}/v1/shout", json={"text": "hey"})
+                    results.append(answer.json().get("result", answer.text))
+
+        senders = [threading.Thread(target=send) for _ in range(4)]
+        for sender in senders:
+            sender.start()
+        for mark in ("B", "C"):
+            code, output = deployer.run(write_spec(folder, mark, replicaCount=2))
+            assert code == 0, output
+        assert deployer.run("scale", "shout", "1")[0] == 0
+        is_done.set()
+        for sender in senders:
+            sender.join()
+        assert set(results) == {"HEYA", "HEYB", "HEYC"}
+        assert call(gateway) == "HEYC"
+        assert deployer.run("delete", "shout")[0] == 0
+        assert not (folder / "deploy-state/shout").exists()
+        assert deployer.stop() == 0
+
+
+def test_a_rollout_that_fails_and_a_deployer_that_is_killed(gateway: Gateway, folder: Path) -> None:
+    write_spec(folder, "bad")
+    (folder / "wrapper_bad.py").write_text("raise RuntimeError('no GPU here')\n")
+    with Deployer(gateway, folder) as deployer:
+        assert deployer.run(write_spec(folder, "A"))[0] == 0
+        code, output = deployer.run("bad.yaml")
+        assert code == 1
+        assert "has ended 3 times" in output
+        assert "RuntimeError: no GPU here" in output
+        assert call(gateway) == "HEYA"
+        serving = deployer.show()["replicas"]
+        deployer.kill()
+    with Deployer(gateway, folder) as deployer:
+        shown = deployer.wait_status("failed")
+        running = [r for r in shown["replicas"] if r["state"] == "running"]
+        before = [r for r in serving if r["state"] == "running"]
+        assert [r["address"] for r in running] == [r["address"] for r in before]
+        assert call(gateway) == "HEYA"
+        code, output = deployer.run("rollback", "shout")
+        assert code == 0, output
+        # A replica that is killed is started again, and said so.
+        pid = int(next(folder.glob("deploy-state/shout/*/0/pid")).read_text())
+        os.kill(pid, signal.SIGKILL)
+        deployer.wait_for_event("deployment updating")
+        deployer.wait_status("running")
+        assert call(gateway) == "HEYA"
+        code, output = deployer.run("logs", "shout", "--lines", "5")
+        assert code == 0
+        assert "listening" in output
+        code, output = deployer.run("status", "shout")
+        assert code == 0
+        assert "running" in output
+        assert deployer.run("delete", "shout")[0] == 0
+
+
+def test_two_deployers_on_one_file_take_turns(gateway: Gateway, folder: Path) -> None:
+    with Deployer(gateway, folder) as first:
+        assert first.run(write_spec(folder, "A"))[0] == 0
+        second = Process("deployer", "--port", "0", "--deployer-hubs", gateway.lb, cwd=folder)
+        with second:
+            second.wait_for_event("another deployer leads; waiting")
+            first.kill()
+            second.wait_for_event("listening")
+            assert len([*folder.glob("deploy-state/shout/*/*/pid")]) == 1
+            assert call(gateway) == "HEYA"
+            assert second.stop() == 0
+
+
+@pytest.mark.peer("etcd")
+def test_two_deployers_on_etcd_start_nothing_twice(gateway: Gateway, folder: Path) -> None:
+    with start_etcd(folder) as members:
+        etcd = ("--registry-etcd", members[0].address)
+        with Deployer(gateway, folder, *etcd) as first, Deployer(gateway, folder, *etcd) as second:
+            leader, other = (first, second) if _leads(first) else (second, first)
+            # Both take commands; one works.
+            assert other.run(write_spec(folder, "A", replicaCount=2))[0] == 0
+            assert len([*folder.glob("deploy-state/shout/*/*/pid")]) == 2
+            leader.kill()
+            other.wait_for_event("leads the deployments")
+            assert other.run("scale", "shout", "3")[0] == 0
+            assert len([*folder.glob("deploy-state/shout/*/*/pid")]) == 3
+            assert call(gateway) == "HEYA"
+            assert other.run("delete", "shout")[0] == 0
+            assert other.stop() == 0
+
+
+def _leads(deployer: Deployer) -> bool:
+    ready = httpx.get(f"{deployer.api}/readyz", trust_env=False).json()
+    return bool(ready["leader"])
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (("deployer", "--host", "0.0.0.0"), 2, "unrecognized arguments: --host"),
+        (("deployer", "--deployer-host", "0.0.0.0"), 3, "anyone could run programs here"),
+        (("deployer", "--pipeline", "x"), 3, "unknown pipeline 'x'; there are wrapper"),
+        (("deployer", "--pipeline", "none.py:p"), 3, "none.py: No such file"),
+        (("deployer", "--config", "seed.yaml"), 3, "service.prot: unknown"),
+        (("deploy", "none.yaml"), 3, "none.yaml: [Errno 2]"),
+        (("deploy", "bad.yaml"), 3, "bad.yaml:2:1: error: replicas: unknown member"),
+        (("deploy", "status", "--url", "http://127.0.0.1:1"), 4, "no deployer answers"),
+    ],
+)
+def test_what_is_wrong_is_said(
+    tmp_path: Path, args: tuple[str, ...], code: int, message: str
+) -> None:
+    (tmp_path / "bad.yaml").write_text("serviceId: a\nreplicas: 2\n")
+    (tmp_path / "seed.yaml").write_text("service:\n  prot: 1\n")
+    result = run_asectl(*args, cwd=tmp_path)
+    assert result.returncode == code, result.stderr
+    assert message in result.stderr
+
+
+def test_a_pipeline_of_ones_own_and_the_file_of_the_seed(gateway: Gateway, folder: Path) -> None:
+    (folder / "mine.py").write_text(
+        "from deploy.engine.pipeline import pipeline\nfrom deploy.pipelines import steps\n\n\n"
+        "def greet(context):\n    open('greeted', 'w').write(context.spec.id)\n\n\n"
+        "mine = (\n    pipeline('mine').step(greet)\n"
+        "    .step(steps.deploy, done=steps.is_deployed, undo=steps.undo_deploy)\n"
+        "    .step(steps.wait_for_load, done=steps.is_reporting)\n"
+        "    .step(steps.expose, done=steps.is_exposed)\n)\n"
+    )
+    (folder / "seed.yaml").write_text(
+        "service: {port: 0}\nplugins: {defaultPipeline: 'mine.py:mine'}\nlogging: {level: info}\n"
+    )
+    deployer = Process(
+        "deployer", "--config", "seed.yaml", "--deployer-hubs", gateway.lb, cwd=folder
+    )
+    with deployer:
+        api = deployer.wait_for_event("listening")["api"]
+        file = write_spec(folder, "A")
+        result = run_asectl("deploy", file, "--url", api, cwd=folder, timeout=TIMEOUT_S)
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert result.stdout.splitlines()[-6:-3] == [
+            "+ wait_for_load",
+            "+ expose",
+            "shout: running",
+        ]
+        assert (folder / "greeted").read_text() == "shout"
