@@ -645,8 +645,16 @@ class DeployerOptions:
         "127.0.0.1:8220", "host:port of the hubs that loaders report to, with commas", pattern=ADDRS
     )
     gateway: str = option("http://127.0.0.1:8200", "URL by which services are called")
-    loader_host: str = option(
-        "127.0.0.1", "address that loaders of the shimlet process listen on; gateways dial it"
+    loader_host: str = option("127.0.0.1", "address of this host at which gateways reach loaders")
+    docker: str = option(
+        "unix:///var/run/docker.sock",
+        "where the engine of the shimlet docker listens; podman's is unix:///run/podman/podman.sock",
+        pattern=(r"unix:///.+|tcp://.+:\d+", "unix:///path or tcp://host:port"),
+    )
+    docker_network: str = option(
+        "host",
+        "network of containers: host, or one of the engine, as bridge; then `hubs` must be an "
+        "address that containers reach",
     )
     replicas: int = option(100, "replicas of all deployments together", minimum=1, maximum=10_000)
     cpu: float = option(0.0, "CPUs that all replicas may ask for together; 0: any", minimum=0)

@@ -31,6 +31,7 @@ from deploy.engine.repository import DeploymentRepository
 from deploy.http_api import DeployApi
 from deploy.pipelines.catalog import load_pipelines
 from deploy.shimlets.catalog import load_shimlets
+from deploy.shimlets.docker import DockerShimlet
 from deploy.shimlets.interface import Shimlet
 from deploy.shimlets.process import ProcessShimlet
 from deploy.workloads.quantities import parse_memory
@@ -74,7 +75,10 @@ def create_shimlets(options: DeployerOptions, base: Path) -> dict[str, Shimlet]:
             options.loader_host,
             options.grace,
             options.max_log,
-        )
+        ),
+        "docker": lambda: DockerShimlet(
+            options.docker, options.docker_network, options.loader_host, options.grace
+        ),
     }
     return load_shimlets(built_in, {})
 

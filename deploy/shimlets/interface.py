@@ -4,10 +4,11 @@ A replica is one loader. Every method may be called again with the same argument
 runtime closer to what they say. All shimlets pass one suite (`tests/deploy/shimlets`).
 """
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, Self
 
 from deploy.workloads.spec import Resources
 
@@ -39,6 +40,17 @@ class Workload:
     resources: Resources = field(default_factory=Resources)
     env: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, str] = field(default_factory=dict)
+
+    def to_text(self) -> str:
+        """Return the workload as JSON, for a runtime to keep."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """Return the workload of a text. Raises ValueError, KeyError or TypeError."""
+        tree = json.loads(text)
+        tree["resources"] = Resources(**tree["resources"])
+        return cls(**tree)
 
 
 class ReplicaState(StrEnum):

@@ -2,14 +2,13 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from math import ceil
 from pathlib import Path
@@ -19,7 +18,6 @@ from deploy.shimlets.interface import ReplicaState, ReplicaStatus, ShimletError,
 from deploy.shimlets.replica_process import ReplicaProcess, write_atomically
 from deploy.shimlets.usage import Usage, read_usage_by_session
 from deploy.workloads.quantities import memory_text
-from deploy.workloads.spec import Resources
 from rpc.addresses import join_host_port
 
 _Result = TypeVar("_Result")
@@ -132,7 +130,7 @@ class ProcessShimlet:
     def _apply(self, workload: Workload) -> None:
         folder = self._state / workload.id / workload.revision
         folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(asdict(workload), sort_keys=True)
+        text = workload.to_text()
         path = folder / _WORKLOAD
         if not path.is_file() or path.read_text("utf-8") != text:
             write_atomically(path, text)
@@ -220,14 +218,14 @@ class ProcessShimlet:
         return (usage.cpu_s - before.cpu_s) / (now - at) if now > at else 0.0
 
     def _memory_limit(self, folder: Path) -> int:
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            return _workload_from_json((folder / _WORKLOAD).read_text("utf-8")).resources.memory
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return Workload.from_text((folder / _WORKLOAD).read_text("utf-8")).resources.memory
         return 0
 
     def _read_workload(self, deployment_id: str, revision: str) -> Workload:
         path = self._state / deployment_id / revision / _WORKLOAD
         try:
-            return _workload_from_json(path.read_text("utf-8"))
+            return Workload.from_text(path.read_text("utf-8"))
         except FileNotFoundError:
             message = f"{deployment_id}: revision {revision} was not applied"
             raise ShimletError(message, is_final=True) from None
@@ -305,9 +303,3 @@ def _folders(path: Path) -> list[Path]:
 def _replica_name(process: ReplicaProcess) -> str:
     folder = process.folder
     return f"{folder.parent.parent.name}-{folder.parent.name}-{folder.name}"
-
-
-def _workload_from_json(text: str) -> Workload:
-    tree = json.loads(text)
-    tree["resources"] = Resources(**tree["resources"])
-    return Workload(**tree)

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from deploy.shimlets.ports import free_port
 from deploy.shimlets.usage import is_alive
 
 # Writes the pid before the program runs: the deployer may be killed before it could.
@@ -97,7 +97,7 @@ class ReplicaProcess:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return 0
-            port = _free_port(host)
+            port = free_port(host)
             self._write_notes(replace(self._notes, port=port, started_at=time.time()))
             (self.folder / "pid").unlink(missing_ok=True)
             self._keep_log()
@@ -207,18 +207,6 @@ def write_atomically(path: Path, text: str) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     new.rename(path)
-
-
-def _free_port(host: str) -> int:
-    """Return a port that nobody listens on now.
-
-    Somebody may take it before the loader does: that ends then, and is started with another one.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
-        listener.bind((host, 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _kill_group(pid: int) -> None:

@@ -4,17 +4,19 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from atom.grpc_health import check_health
+from deploy.shimlets.docker import DockerShimlet
 from deploy.shimlets.interface import ReplicaState, ReplicaStatus, Shimlet, ShimletError, Workload
 from deploy.shimlets.process import ProcessShimlet
 from deploy.workloads.spec import Resources
 from tests.deploy.fake_shimlet import FakeShimlet
+from tests.deploy.podman import IMAGE, running_podman
 
 WRAPPER = '''\
 import os
@@ -27,7 +29,7 @@ def shout(text: str) -> str:
     """Shout."""
     return text.upper() + os.environ.get("MARK", "")
 '''
-WORKLOAD = Workload("ocr", "r1", 2, "", wrapper="wrapper.py:shout", env={"MARK": "!"})
+WORKLOAD = Workload("ocr", "r1", 2, "", wrapper="wrapper.py:shout", image=IMAGE, env={"MARK": "!"})
 
 
 class RunningShimlet:
@@ -86,7 +88,18 @@ def running(count: int) -> Callable[[list[ReplicaStatus]], bool]:
 async def shimlet_of(kind: str, folder: Path) -> AsyncIterator[RunningShimlet]:
     (folder / "wrapper.py").write_text(WRAPPER)
     shimlet: Shimlet
-    if kind == "fake":
+    if kind.startswith("unix:"):
+        docker = DockerShimlet(kind, "host", "127.0.0.1", 20.0)
+
+        async def crash_container(replica: ReplicaStatus) -> None:
+            rows = await docker._rows("ocr")
+            container = next(row["Id"] for row in rows if f"/{replica.name}" in row["Names"])
+            inspected = await docker._api.inspect(container)
+            assert inspected is not None
+            os.kill(inspected["State"]["Pid"], signal.SIGKILL)
+
+        shimlet, under_test = docker, RunningShimlet(docker, crash_container, is_real=True)
+    elif kind == "fake":
         fake = FakeShimlet()
 
         async def crash_fake(replica: ReplicaStatus) -> None:
@@ -110,8 +123,16 @@ async def shimlet_of(kind: str, folder: Path) -> AsyncIterator[RunningShimlet]:
         await shimlet.close()
 
 
-@pytest.fixture(params=["fake", "process"])
+@pytest.fixture(scope="module")
+def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_podman(tmp_path_factory.mktemp("podman"), WRAPPER) as address:
+        yield address
+
+
+@pytest.fixture(params=["fake", "process", "docker"])
 def kind(request: pytest.FixtureRequest) -> str:
+    if request.param == "docker":
+        return str(request.getfixturevalue("podman"))
     return str(request.param)
 
 
@@ -174,8 +195,9 @@ def test_one_that_ends_is_told_counted_and_started_again(kind: str, tmp_path: Pa
         workload = replace(WORKLOAD, replicas=1)
         (first,) = await under_test.wait(running(1), workload)
         await under_test.wait_serving([first])
+        under_test.changed.clear()
         await under_test.crash(first)
-        await under_test.wait(lambda _: under_test.changed == ["ocr"])
+        await under_test.wait(lambda _: {*under_test.changed} == {"ocr"})
         (ended,) = await under_test.wait(lambda replicas: replicas[0].crashes == 1)
         assert ended.state is ReplicaState.BACKOFF
         assert "SIGKILL" in ended.reason
@@ -183,6 +205,7 @@ def test_one_that_ends_is_told_counted_and_started_again(kind: str, tmp_path: Pa
         assert second.name == first.name
         assert second.started_at > first.started_at
         assert second.crashes == 1
+        await under_test.wait_serving([second])
 
     run(kind, tmp_path, scenario)
 
@@ -202,7 +225,7 @@ def test_logs_are_those_of_a_replica(kind: str, tmp_path: Path) -> None:
 def test_what_a_runtime_can_never_run_is_said(kind: str, tmp_path: Path) -> None:
     async def scenario(under_test: RunningShimlet) -> None:
         assert under_test.shimlet.check(WORKLOAD) == ""
-        assert "wrapper" in under_test.shimlet.check(replace(WORKLOAD, wrapper=""))
+        assert "needs" in under_test.shimlet.check(replace(WORKLOAD, wrapper="", image=""))
 
     run(kind, tmp_path, scenario)
 
