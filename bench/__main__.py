@@ -22,6 +22,7 @@ from bench import (
     overload,
     reload,
     rest,
+    rollout,
     stream,
     usage,
     workers,
@@ -251,6 +252,15 @@ def _configure_reload(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _configure_rollout(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rate", type=int, default=500, help="requests a second (500)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns, still and switching (3)")
+    parser.add_argument("--seconds", type=int, default=10, help="length of a turn (10)")
+    _add_common_options(
+        parser, lambda args: rollout.run(args.rate, args.rounds, args.seconds), rollout.format_table
+    )
+
+
 def _configure_worst(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--examples", type=int, default=300, help="that are searched (300)")
     _add_common_options(parser, _run_worst, _format_worst)
@@ -382,6 +392,7 @@ _COMMANDS: Sequence[tuple[str, str, Callable[[argparse.ArgumentParser], None]]] 
     ("serve", "the whole chain, beside other Python model servers", _configure_serve),
     ("stream", "frames by WebSocket, beside servers that echo", _configure_stream),
     ("reload", "requests lost while schemas change under load", _configure_reload),
+    ("rollout", "requests lost while a model is switched under load", _configure_rollout),
     ("worst", "the dearest body that a schema lets in", _configure_worst),
     ("registry", "releases to 200 subscribers, beside etcd; or killed", _configure_registry),
     ("lb", "load balancing: the simulator, real processes, a pick", _configure_lb),

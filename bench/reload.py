@@ -101,20 +101,26 @@ async def _run_rounds(
     await open_loop(send_counting_losses, rate, 2)  # warm-up
     for _ in range(rounds):
         rounds_by_phase["still"].append(
-            await _measure_load(send_counting_losses, lost_count, rate, seconds)
+            await measure_load(send_counting_losses, lost_count, rate, seconds)
         )
         change_task = asyncio.ensure_future(_change_schemas(arm, folder, generations))
         rounds_by_phase["changing"].append(
-            await _measure_load(send_counting_losses, lost_count, rate, seconds)
+            await measure_load(send_counting_losses, lost_count, rate, seconds)
         )
         change_task.cancel()
-    figures = {name: _aggregate(phase_rounds) for name, phase_rounds in rounds_by_phase.items()}
+    figures = {
+        name: aggregate_rounds(phase_rounds) for name, phase_rounds in rounds_by_phase.items()
+    }
     return {"generations": arms.count_log_records(log, "reloaded"), **figures}
 
 
-async def _measure_load(
+async def measure_load(
     send: Send, lost_count: list[int], rate: int, seconds: int
 ) -> dict[str, float]:
+    """Send requests at a rate; return their number, the losses, and latencies in milliseconds.
+
+    `send` adds what it has lost to `lost_count`.
+    """
     lost_before = lost_count[0]
     times = sorted(await open_loop(send, rate, seconds))
     percentile_indexes = {
@@ -126,7 +132,7 @@ async def _measure_load(
     return {"requests": len(times), "lost": lost_count[0] - lost_before, **figures}
 
 
-def _aggregate(rounds: list[dict[str, float]]) -> dict[str, float]:
+def aggregate_rounds(rounds: list[dict[str, float]]) -> dict[str, float]:
     """Return the sums of the counts and the medians of the times of all rounds of a phase."""
     sums = {
         name: sum(round_figures[name] for round_figures in rounds) for name in ("requests", "lost")
