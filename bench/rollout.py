@@ -86,27 +86,23 @@ class _Deployer:
                 self.rollouts += 1
             if not response.is_success:
                 raise RuntimeError(response.text)
-            async with asyncio.timeout(_TIMEOUT_S):
-                while not await self._is_running(client):
-                    await asyncio.sleep(0.1)
+            await self._wait_status(client, "running")
 
     async def delete(self) -> None:
         """End the deployment, and its loaders with it."""
         async with httpx.AsyncClient(trust_env=False, timeout=_TIMEOUT_S) as client:
             await client.delete(f"{self._api}/{_ID}")
-            async with asyncio.timeout(_TIMEOUT_S):
-                while await self._status(client) != "terminated":
-                    await asyncio.sleep(0.1)
+            await self._wait_status(client, "terminated")
 
-    async def _is_running(self, client: httpx.AsyncClient) -> bool:
-        status = await self._status(client)
-        if status == "failed":
-            raise RuntimeError("the rollout has failed")
-        return status == "running"
-
-    async def _status(self, client: httpx.AsyncClient) -> str:
-        shown = (await client.get(f"{self._api}/{_ID}")).json()["data"]
-        return str(shown["status"]) if shown["isObserved"] else ""
+    async def _wait_status(self, client: httpx.AsyncClient, wanted: str) -> None:
+        async with asyncio.timeout(_TIMEOUT_S):
+            while True:
+                shown = (await client.get(f"{self._api}/{_ID}")).json()["data"]
+                if shown["isObserved"] and shown["status"] == wanted:
+                    return
+                if shown["isObserved"] and shown["status"] == "failed":
+                    raise RuntimeError(f"the rollout has failed: {shown['reason']}")
+                await asyncio.sleep(0.1)
 
 
 def _start(context: BenchContext) -> tuple[Arm, _Deployer]:

@@ -350,7 +350,10 @@ def _error(status: int, message: str) -> Response:
 def _describe(deployment_id: str, entry: DeploymentEntry) -> dict[str, Any]:
     status, wanted = entry.status, entry.wanted
     spec = wanted.spec if wanted is not None else None
-    is_news = wanted is not None and wanted.generation != status.generation
+    is_news = wanted is not None and (
+        wanted.generation != status.generation
+        or (wanted.is_deleting and status.phase is not DeploymentPhase.TERMINATING)
+    )
     return {
         "serviceId": deployment_id,
         "modelName": spec.model_name if spec is not None else "",

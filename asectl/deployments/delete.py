@@ -18,4 +18,4 @@ def run(args: argparse.Namespace) -> int:
     """Delete it and wait until nothing of it is left. Raises Failure."""
     client = DeployerClient.from_args(args)
     client.send("DELETE", f"/{args.id}")
-    return follow(client, args.id, args.wait)
+    return follow(client, args.id, args.wait, ends=True)

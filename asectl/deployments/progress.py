@@ -14,28 +14,34 @@ _INTERVAL_S: Final = 0.3
 _SIGNS: Final = {"done": "+", "running": ">", "failed": "!", "undone": "<", "waiting": "."}
 
 
-def follow(client: DeployerClient, deployment_id: str, wait_s: float) -> int:
-    """Show how far a deployment is until it runs; return 0 then.
+def follow(client: DeployerClient, deployment_id: str, wait_s: float, *, ends: bool = False) -> int:
+    """Show how far a deployment is until it runs, or with `ends` until it has ended; return 0 then.
 
     1 if it has failed, 5 if it is not done within `wait_s`. Raises Failure.
     """
+    settled = ("terminated",) if ends else ("running", "failed", "terminated")
     live_lines = LiveLines(sys.stderr)
     deadline = time.monotonic() + wait_s
     while True:
         shown = client.get(f"/{deployment_id}")
-        is_settled = shown["isObserved"] and shown["status"] in ("running", "failed", "terminated")
+        is_settled = shown["isObserved"] and shown["status"] in settled
         remaining = deadline - time.monotonic()
         if is_settled or remaining <= 0:
             break
-        pipeline = client.get(f"/{deployment_id}/pipeline")
-        live_lines.show([*step_lines(pipeline), summary(shown)])
+        live_lines.show([*_steps(client, shown), summary(shown)])
         time.sleep(min(_INTERVAL_S, remaining))
     live_lines.erase()
-    pipeline = client.get(f"/{deployment_id}/pipeline")
-    print("\n".join(map(printable, [*step_lines(pipeline), *status_lines(shown)])))
+    print("\n".join(map(printable, [*_steps(client, shown), *status_lines(shown)])))
     if not is_settled:
         return EXIT_WAITING
     return EXIT_FAILED if shown["status"] == "failed" else 0
+
+
+def _steps(client: DeployerClient, shown: dict[str, Any]) -> list[str]:
+    """Return the lines of the steps, none of a deployment that ends."""
+    if shown["status"] in ("terminating", "terminated"):
+        return []
+    return step_lines(client.get(f"/{shown['serviceId']}/pipeline"))
 
 
 def summary(shown: dict[str, Any]) -> str:

@@ -30,7 +30,7 @@ def built_in() -> dict[str, Pipeline]:
         pipeline("wrapper")
         .step(steps.validate, done=steps.is_valid)
         .step(model.check, name="model", done=model.is_present, retries=1000, timeout=_DAY_S)
-        .step(steps.generate_config, done=steps.has_config)
+        .step(steps.generate_config, name="generateConfig", done=steps.has_config)
     )
     opensourcellm = _ending(
         pipeline("opensourcellm")
@@ -42,7 +42,7 @@ def built_in() -> dict[str, Pipeline]:
         pipeline("edge")
         .step(_validate_edge, name="validate", done=_is_valid_edge)
         .step(model.check, name="model", done=model.is_present)
-        .step(steps.generate_config, done=steps.has_config)
+        .step(steps.generate_config, name="generateConfig", done=steps.has_config)
         .step(_go_offline, name="offline", done=_is_offline)
     )
     return {built.name: built for built in (wrapper, opensourcellm, edge)}

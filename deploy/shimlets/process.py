@@ -60,14 +60,14 @@ class ProcessShimlet:
 
     def check(self, workload: Workload) -> str:
         """Return why it can never run a workload; see `Shimlet`."""
-        file, separator, _ = workload.wrapper.partition(":")
+        file = workload.wrapper.partition(":")[0]
         if not workload.wrapper:
-            return "the shimlet process needs `wrapper: FILE:Class` (it starts no images)"
+            return "the shimlet process needs `wrapper`: FILE or FILE:Class (it starts no images)"
         path = (self._models / file).resolve()
         if not path.is_relative_to(self._models.resolve()):
             return f"wrapper {file}: is not below {self._models}, the folder of deployer.models"
-        if not path.is_file() or not separator:
-            return f"wrapper {workload.wrapper}: no such file below {self._models}; give FILE:Class"
+        if not path.is_file():
+            return f"wrapper {file}: there is no such file below {self._models}"
         return ""
 
     def on_change(self, callback: Callable[[str], None]) -> None:

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +28,7 @@ _START_TIMEOUT_S = 30.0
 
 
 @contextlib.contextmanager
-def running_podman(folder: Path, wrapper: str) -> Iterator[str]:
+def running_podman(wrapper: str) -> Iterator[str]:
     """Yield the address of the API of a podman that has the image `IMAGE`.
 
     Skips the test where podman or runc is not installed, or where no container can run.
@@ -35,6 +36,7 @@ def running_podman(folder: Path, wrapper: str) -> Iterator[str]:
     for program in ("podman", "runc"):
         if shutil.which(program) is None:
             pytest.skip(f"needs {program}, which is not installed here")
+    folder = Path(tempfile.mkdtemp(prefix="ase", dir="/tmp"))  # its path must be short
     (folder / "containers.conf").write_text(_CONTAINERS)
     environment = {**os.environ, "CONTAINERS_CONF": str(folder / "containers.conf")}
     command = ["podman", "--root", f"{folder}/root", "--runroot", f"{folder}/run",
@@ -61,4 +63,4 @@ def running_podman(folder: Path, wrapper: str) -> Iterator[str]:
             [*command, "rm", "--all", "--force"], check=False, capture_output=True, env=environment
         )
     finally:
-        shutil.rmtree(folder / "root", ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -165,7 +165,7 @@ def test_a_model_does_not_see_the_keys_of_the_deployer(tmp_path: Path) -> None:
         ("../evil.py:X", "is not below"),
         ("/etc/passwd:X", "is not below"),
         ("none.py:X", "no such file below"),
-        ("wrapper.py", "give FILE:Class"),
+        ("", "needs `wrapper`"),
     ],
 )
 def test_wrappers_are_files_of_the_models_folder(

@@ -124,8 +124,8 @@ async def shimlet_of(kind: str, folder: Path) -> AsyncIterator[RunningShimlet]:
 
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_podman(tmp_path_factory.mktemp("podman"), WRAPPER) as address:
+def podman() -> Iterator[str]:
+    with running_podman(WRAPPER) as address:
         yield address
 
 
