@@ -656,6 +656,16 @@ class DeployerOptions:
         "network of containers: host, or one of the engine, as bridge; then `hubs` must be an "
         "address that containers reach",
     )
+    kubeconfig: str = option(
+        "",
+        "kubeconfig of the shimlet k8s; empty: that of a pod's account, KUBECONFIG, or the user's",
+        path=True,
+    )
+    namespace: str = option(
+        "default",
+        "namespace of the shimlet k8s",
+        pattern=(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", "lower-case letters, digits and '-'"),
+    )
     replicas: int = option(100, "replicas of all deployments together", minimum=1, maximum=10_000)
     cpu: float = option(0.0, "CPUs that all replicas may ask for together; 0: any", minimum=0)
     memory: str = option(

@@ -33,6 +33,8 @@ from deploy.pipelines.catalog import load_pipelines
 from deploy.shimlets.catalog import load_shimlets
 from deploy.shimlets.docker import DockerShimlet
 from deploy.shimlets.interface import Shimlet
+from deploy.shimlets.kubernetes import KubernetesShimlet
+from deploy.shimlets.kubernetes_api import ClusterAccess, KubernetesApi
 from deploy.shimlets.process import ProcessShimlet
 from deploy.workloads.quantities import parse_memory
 from deploy.workloads.quota import Quota
@@ -79,8 +81,18 @@ def create_shimlets(options: DeployerOptions, base: Path) -> dict[str, Shimlet]:
         "docker": lambda: DockerShimlet(
             options.docker, options.docker_network, options.loader_host, options.grace
         ),
+        "k8s": lambda: KubernetesShimlet(partial(_connect, options, base), options.grace),
     }
     return load_shimlets(built_in, {})
+
+
+def _connect(options: DeployerOptions, base: Path) -> KubernetesApi:
+    """Return a client of the cluster of the options. Raises ShimletError."""
+    path = options.kubeconfig or os.environ.get("KUBECONFIG", "")
+    access = ClusterAccess.of_pod(os.environ) if not path else None
+    if access is None:
+        access = ClusterAccess.of_kubeconfig(base / (path or Path.home() / ".kube/config"))
+    return KubernetesApi(access, options.namespace)
 
 
 class DeployerProcess:

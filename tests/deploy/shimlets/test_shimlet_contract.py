@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,11 @@ import pytest
 from atom.grpc_health import check_health
 from deploy.shimlets.docker import DockerShimlet
 from deploy.shimlets.interface import ReplicaState, ReplicaStatus, Shimlet, ShimletError, Workload
+from deploy.shimlets.kubernetes import KubernetesShimlet
+from deploy.shimlets.kubernetes_api import ClusterAccess, KubernetesApi
 from deploy.shimlets.process import ProcessShimlet
 from deploy.workloads.spec import Resources
+from tests.deploy.fake_kubernetes import TOKEN, running_kubernetes
 from tests.deploy.fake_shimlet import FakeShimlet
 from tests.deploy.podman import IMAGE, running_podman
 
@@ -99,6 +103,22 @@ async def shimlet_of(kind: str, folder: Path) -> AsyncIterator[RunningShimlet]:
             os.kill(inspected["State"]["Pid"], signal.SIGKILL)
 
         shimlet, under_test = docker, RunningShimlet(docker, crash_container, is_real=True)
+    elif kind == "k8s":
+        async with running_kubernetes() as (cluster, url):
+            api = partial(KubernetesApi, ClusterAccess(url, token=TOKEN), "models")
+            k8s = KubernetesShimlet(api)
+
+            async def crash_pod(replica: ReplicaStatus) -> None:
+                cluster.crash(replica.name)
+                asyncio.get_running_loop().call_later(0.3, cluster.restart, replica.name)
+
+            under_test = RunningShimlet(k8s, crash_pod, is_real=False)
+            try:
+                yield under_test
+            finally:
+                await under_test.wait_gone()
+                await k8s.close()
+        return
     elif kind == "fake":
         fake = FakeShimlet()
 
@@ -129,7 +149,7 @@ def podman() -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(params=["fake", "process", "docker"])
+@pytest.fixture(params=["fake", "process", "docker", "k8s"])
 def kind(request: pytest.FixtureRequest) -> str:
     if request.param == "docker":
         return str(request.getfixturevalue("podman"))
@@ -235,6 +255,9 @@ def test_resources_are_measured(kind: str, tmp_path: Path) -> None:
         replicas = await under_test.wait(running(2), WORKLOAD)
         await under_test.wait_serving(replicas)
         for replica in await under_test.shimlet.status("ocr"):
+            if kind == "k8s":  # it has no metrics server
+                assert (replica.cpu, replica.memory) == (-1, -1)
+                continue
             assert replica.memory > (2**20 if under_test.is_real else 0)
             assert 0 <= replica.cpu < 8
 
