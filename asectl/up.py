@@ -63,11 +63,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--registry", action="store_true", help="run a registry too, which the others follow"
     )
     parser.add_argument(
+        "--deployer", action="store_true", help="run a deployer too, for asectl deploy FILE"
+    )
+    parser.add_argument(
         "--port",
         type=int,
         default=8200,
         help="first port: gateway PORT, gRPC PORT+10, lb PORT+20, registry PORT+30 and PORT+31, "
-        "loaders from PORT+40, admin PORT+90 (8200); 0 takes free ones",
+        "deployer PORT+50, loaders from PORT+40, admin PORT+90 (8200); 0 takes free ones",
     )
 
 
@@ -86,8 +89,8 @@ def run(args: argparse.Namespace) -> int:
     wrappers = [*args.wrappers]
     if args.demo:
         wrappers += _demo_wrappers()
-    if not wrappers:
-        raise Failure("nothing to serve: give --demo, or FILE:Class of a Wrapper", 2)
+    if not wrappers and not args.deployer:
+        raise Failure("nothing to serve: give --demo, --deployer, or FILE:Class of a Wrapper", 2)
     supervisor = _Supervisor(
         wrappers,
         args.each,
@@ -96,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
         args.reload,
         args.auth or "",
         with_registry=args.registry,
+        with_deployer=args.deployer,
     )
 
     async def main(stop: "asyncio.Future[bool]") -> None:
@@ -157,8 +161,12 @@ class _Supervisor:
         auth_methods: str,
         *,
         with_registry: bool,
+        with_deployer: bool,
     ) -> None:
         self._port = port
+        self._with_deployer = with_deployer
+        self._deployer: Child | None = None
+        self._deployer_url = ""
         self._with_registry = with_registry
         self._registry: Child | None = None
         self._registry_addresses: dict[str, str] = {}
@@ -210,6 +218,8 @@ class _Supervisor:
             return
         for name in ("gateway", "grpc", "lb", "admin"):
             print_line(f"{name:<8} {self._addresses[name]}")
+        if self._with_deployer and not await self._start_deployer():
+            return
         for loader in self._loaders:
             self._adopt(loader, await self._start_loader(loader))
         await self._wait_until(
@@ -221,7 +231,7 @@ class _Supervisor:
         if not self._is_finished():
             await self._print_ready()
         await self._wait_until(self._is_finished)
-        if all(loader.is_ended for loader in self._loaders):
+        if self._loaders and all(loader.is_ended for loader in self._loaders):
             print_line("no loader is left")
 
     async def _start_registry(self) -> bool:
@@ -237,6 +247,19 @@ class _Supervisor:
         for name in ("registry", "api"):
             print_line(f"{name:<8} {self._registry_addresses[name]}")
         return True
+
+    async def _start_deployer(self) -> bool:
+        """Start the deployer; return whether it serves."""
+        flags = ["--port", str(self._port + 50 if self._port else 0), "--stop-replicas"]
+        flags += ["--deployer-hubs", self._addresses["lb"], "--log-format", "json"]
+        flags += ["--deployer-gateway", self._addresses["gateway"]]
+        deployer = await Child.start("deployer", ["deployer", *flags], self._handle_line)
+        self._deployer = deployer
+        self._tasks.append(asyncio.create_task(self._follow_end(deployer)))
+        await self._wait_until(lambda: bool(self._deployer_url) or deployer.exited.is_set())
+        if self._deployer_url:
+            print_line(f"deployer {self._deployer_url}")
+        return bool(self._deployer_url)
 
     def _registry_flags(self) -> list[str]:
         address = self._registry_addresses.get("registry")
@@ -351,6 +374,8 @@ class _Supervisor:
         """Return whether the gateway, or every loader for good, has ended."""
         if self._gateway is not None and self._gateway.exited.is_set():
             return True
+        if self._with_deployer:
+            return self._deployer is not None and self._deployer.exited.is_set()
         return not self._reload and all(loader.is_ended for loader in self._loaders)
 
     async def _wait_until(self, condition: Callable[[], bool]) -> None:
@@ -370,6 +395,8 @@ class _Supervisor:
                 service = await asyncio.to_thread(_fetch_service, gateway, service_id)
                 for line in example_commands(loader.wrapper, service, gateway) if service else []:
                     print_line(f"  {line}")
+        if self._deployer_url:
+            print_line(f"  asectl deploy FILE --url {self._deployer_url}")
         if self._auth_methods not in ("", "none"):
             print_line(f"Callers prove who they are by {self._auth_methods}: docs/security.md.")
         print_line("Ctrl-C ends everything.\n")
@@ -398,6 +425,11 @@ class _Supervisor:
         is_ours = record["logger"] == "ase.loader"  # not a record of the author
         if message == "listening" and child is self._registry:
             self._registry_addresses = record
+        elif message == "listening" and child is self._deployer:
+            self._deployer_url = record["api"]
+        elif message.startswith("deployment ") and "status" in record:
+            reason = record.get("reason", "").partition("\n")[0]
+            print_line(f"{record['deployment']:<8} {record['status']} {reason}".rstrip())
         elif message == "listening" and child is self._gateway:
             self._addresses = record
         elif message == "listening" and is_ours:
@@ -461,7 +493,8 @@ class _Supervisor:
         print_line("stopping: running requests are finished first")
         gateway = [self._gateway] if self._gateway else []
         registry = [self._registry] if self._registry else []
-        for group in (gateway, self._children, registry):
+        deployer = [self._deployer] if self._deployer else []
+        for group in (gateway, deployer, self._children, registry):
             for child in group:
                 child.stop()
             ended = await asyncio.gather(*(child.wait(_STOP_TIMEOUT_S) for child in group))

@@ -46,8 +46,14 @@ def run(rate: int, rounds: int, seconds: int) -> dict[str, Any]:
 
 def format_table(result: dict[str, Any]) -> str:
     """Return the figures as text, one line per phase."""
-    lines = [f"{result['rate']} requests/s, open-loop; {result['generations']} generations"]
-    for name in ("still", "changing"):
+    title = f"{result['rate']} requests/s, open-loop; {result['generations']} generations"
+    return format_phases(title, result, ("still", "changing"))
+
+
+def format_phases(title: str, result: dict[str, Any], phases: tuple[str, ...]) -> str:
+    """Return a title, and a line for the figures of each phase."""
+    lines = [title]
+    for name in phases:
         figures = result[name]
         lines.append(
             f"{name:<9} {figures['requests']:>7,} requests, {figures['lost']} lost, p50 "

@@ -18,7 +18,7 @@ from bench import arms, product
 from bench.arms import Arm, BenchContext
 from bench.latency import http_connector, open_loop
 from bench.machine import pin
-from bench.reload import aggregate_rounds, measure_load
+from bench.reload import aggregate_rounds, format_phases, measure_load
 from bench.workload import RequestSpec
 
 _WRAPPER: Final = '''\
@@ -50,15 +50,8 @@ def run(rate: int, rounds: int, seconds: int) -> dict[str, Any]:
 
 def format_table(result: dict[str, Any]) -> str:
     """Return the figures as text, one line per phase."""
-    lines = [f"{result['rate']} requests/s, open-loop; {result['rollouts']} rollouts"]
-    for name in ("still", "switching"):
-        figures = result[name]
-        lines.append(
-            f"{name:<9} {figures['requests']:>7,} requests, {figures['lost']} lost, p50 "
-            f"{figures['p50_ms']:.2f} ms, p99 {figures['p99_ms']:.2f}, "
-            f"longest {figures['most_ms']:.1f}"
-        )
-    return "\n".join(lines)
+    title = f"{result['rate']} requests/s, open-loop; {result['rollouts']} rollouts"
+    return format_phases(title, result, ("still", "switching"))
 
 
 class _Deployer:

@@ -31,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{flag}", dest=f"deployer.{option}", help=f"short for --deployer-{option}"
         )
+    parser.add_argument(
+        "--stop-replicas",
+        action="store_true",
+        help="stop what runs here at the end; the next start brings it back",
+    )
     parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
 
 
@@ -47,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     logs.setup(config.log_level, config.log_format)
 
     async def main(stop: "asyncio.Future[bool]") -> None:
-        await _serve(config, base, stop)
+        await _serve(config, base, stop, stops_replicas=args.stop_replicas)
 
     try:
         return process.serve(main, until_stdin_closes=args.until_stdin_closes, trim_heap=True)
@@ -90,7 +95,9 @@ def _check_options(config: Config) -> None:
         )
 
 
-async def _serve(config: Config, base: Path, stop: "asyncio.Future[bool]") -> None:
+async def _serve(
+    config: Config, base: Path, stop: "asyncio.Future[bool]", *, stops_replicas: bool
+) -> None:
     from asectl.deployer.serve import DeployerProcess, wait_for_store
     from registry.store.interfaces import StoreLockedError
 
@@ -128,6 +135,8 @@ async def _serve(config: Config, base: Path, stop: "asyncio.Future[bool]") -> No
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            if stops_replicas:
+                await parts.stop_replicas()
             await parts.stop()
             await http_task
             await store.close()

@@ -32,7 +32,7 @@ from deploy.http_api import DeployApi
 from deploy.pipelines.catalog import load_pipelines
 from deploy.shimlets.catalog import load_shimlets
 from deploy.shimlets.docker import DockerShimlet
-from deploy.shimlets.interface import Shimlet
+from deploy.shimlets.interface import Shimlet, ShimletError
 from deploy.shimlets.kubernetes import KubernetesShimlet
 from deploy.shimlets.kubernetes_api import ClusterAccess, KubernetesApi
 from deploy.shimlets.process import ProcessShimlet
@@ -53,6 +53,7 @@ from registry.store.sqlite import SqliteStore
 _logger = logging.getLogger("ase.deploy")
 
 _MAX_HTTP_CONNECTIONS: Final = 500
+_STOP_INTERVAL_S: Final = 0.1
 
 
 async def open_store(config: Config, base: Path) -> Store:
@@ -176,6 +177,16 @@ class DeployerProcess:
         """End the streams of events."""
         self._api.stopping.set()
 
+    async def stop_replicas(self) -> None:
+        """Stop all replicas; what is wanted stays as it is."""
+        for deployment_id in self._repository.ids():
+            for shimlet in self._shimlets.values():
+                try:
+                    await _stop_replicas(shimlet, deployment_id)
+                except ShimletError as error:
+                    fields = {"deployment": deployment_id, "reason": str(error)}
+                    _logger.warning("replicas not stopped", extra=fields)
+
     async def stop(self) -> None:
         """Give up the leadership, and release what is open. What it has started runs on."""
         if self._shared is not None:
@@ -199,6 +210,15 @@ class DeployerProcess:
         if problem:
             status = {"status": "store lost", "reason": problem}
         return JSONResponse(status, 503 if problem else 200)
+
+
+async def _stop_replicas(shimlet: Shimlet, deployment_id: str) -> None:
+    """Stop the replicas of a deployment in one runtime. Raises ShimletError."""
+    if deployment_id in await shimlet.list_deployments():
+        await shimlet.delete(deployment_id)
+        while await shimlet.status(deployment_id):
+            await asyncio.sleep(_STOP_INTERVAL_S)
+            await shimlet.delete(deployment_id)
 
 
 def engine_settings(options: DeployerOptions, pipeline: str, models: Path) -> EngineSettings:

@@ -192,6 +192,23 @@ def test_two_deployers_on_etcd_start_nothing_twice(gateway: Gateway, folder: Pat
             assert other.stop() == 0
 
 
+def test_up_runs_a_deployer_whose_replicas_end_with_it(folder: Path) -> None:
+    file = write_spec(folder, "A")
+    for _ in range(2):  # the second one brings back what was deployed
+        with Process("up", "--deployer", "--port", "0", cwd=folder) as up:
+            url = up.wait_for_output("deployer http").split()[1]
+            gateway = up.wait_for_output("gateway  http").split()[1]
+            up.wait_for_output("ready; try")
+            result = run_asectl("deploy", file, "--url", url, cwd=folder, timeout=TIMEOUT_S)
+            assert result.returncode == 0, result.stdout + result.stderr
+            body = {"text": "hey"}
+            response = httpx.post(f"{gateway}/v1/shout", json=body, trust_env=False)
+            assert response.json() == {"result": "HEYA"}
+            up.signal(signal.SIGINT)
+            assert up.wait_for_exit() == 0
+        assert not (folder / "deploy-state/shout").exists()
+
+
 def _leads(deployer: Deployer) -> bool:
     ready = httpx.get(f"{deployer.api}/readyz", trust_env=False).json()
     return bool(ready["leader"])
