@@ -8,6 +8,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -112,8 +113,7 @@ class DeployApi:
     async def _deploy(self, request: Request) -> Response:
         actor = self._require(request, Role.PUBLISHER)
         tree = await _read_json(request)
-        spec = read_spec(tree, secrets.token_hex(4))
-        self._check(spec)
+        spec = self._complete(read_spec(tree, secrets.token_hex(4)))
         await self._commit(
             spec.id, lambda entry: commands.create(entry, spec, actor.name, self._now())
         )
@@ -125,7 +125,7 @@ class DeployApi:
         spec = read_spec(await _read_json(request), deployment_id)
         if spec.id != deployment_id:
             raise _ApiError(400, f"serviceId: is {spec.id!r}, and the path says {deployment_id!r}")
-        self._check(spec)
+        spec = self._complete(spec)
         await self._commit(
             spec.id, lambda entry: commands.update(entry, spec, actor.name, self._now())
         )
@@ -163,8 +163,7 @@ class DeployApi:
 
     async def _plan(self, request: Request) -> Response:
         self._require(request, Role.READER)
-        spec = read_spec(await _read_json(request))
-        self._check(spec)
+        spec = self._complete(read_spec(await _read_json(request)))
         entry = self._repository.get(spec.id)
         others = [
             other.wanted.spec
@@ -175,8 +174,12 @@ class DeployApi:
         lines = plan_lines(entry.wanted.spec if entry.wanted else None, spec)
         return _answer({"serviceId": spec.id, "changes": lines, "problem": excess})
 
-    def _check(self, spec: DeploymentSpec) -> None:
-        """Raise _ApiError for a shimlet or pipeline that there is none of."""
+    def _complete(self, spec: DeploymentSpec) -> DeploymentSpec:
+        """Return a specification with its shimlet: the one that the deployment has, or the default.
+
+        The default may change; what runs stays where it is. Raises _ApiError for a shimlet or
+        pipeline that there is none of.
+        """
         for kind, name, available in (
             ("shimlet", spec.shimlet, self._shimlets),
             ("pipeline", spec.pipeline, self._pipelines),
@@ -184,6 +187,9 @@ class DeployApi:
             if name and name not in available:
                 names = ", ".join(available)
                 raise _ApiError(400, f"{kind}: unknown {kind} {name!r}; there are {names}")
+        wanted = self._repository.get(spec.id).wanted
+        present = wanted.spec.shimlet if wanted is not None else ""
+        return replace(spec, shimlet=spec.shimlet or present or self._settings.shimlet)
 
     async def _commit(self, deployment_id: str, decide: Decide) -> None:
         """Make a change; decide again from what is there if somebody else was faster."""

@@ -35,11 +35,17 @@ def update(
 ) -> Transaction | None:
     """Change the specification of a deployment; None if it is the same.
 
-    Raises DeploymentNotFoundError, DeploymentConflictError if it is being deleted.
+    Raises DeploymentNotFoundError, DeploymentConflictError if it is being deleted, or would run by
+    another shimlet: what runs by this one would be forgotten.
     """
     deployment = _existing(entry, spec.id)
     if deployment.spec == spec:
         return None
+    if deployment.spec.shimlet != spec.shimlet:
+        raise DeploymentConflictError(
+            f"{spec.id}: its shimlet is {deployment.spec.shimlet}, which cannot be changed; deploy "
+            "it by another name, and delete this one then"
+        )
     return _write(entry, deployment.change(spec, author, now))
 
 

@@ -256,7 +256,7 @@ class DeploymentEngine:
     ) -> float | None:
         status = run.status
         await self._keep_serving(wanted, context, status)
-        if _is_undone(status):
+        if _is_undone(status) and context.serving:
             return self._settings.resync  # a rollout that has failed waits for a change
         verdict = await advance(pipeline.steps, context, run, self._now)
         if verdict.is_complete:
@@ -280,9 +280,14 @@ class DeploymentEngine:
         revisions = {replica.revision for replica in statuses}
         # Its workload is what it was started with, which steps of now may not know.
         if status.serving not in ("", spec.revision):
-            await context.shimlet.scale(spec.id, status.serving, spec.replicas)
+            try:
+                await context.shimlet.scale(spec.id, status.serving, spec.replicas)
+            except ShimletError as error:
+                if not error.is_final:
+                    raise
+                context.serving = ""  # somebody has removed it: nothing serves that could be kept
         # Of a rollout that has failed nothing is kept.
-        kept = {status.serving} if _is_undone(status) else {status.serving, spec.revision}
+        kept = {status.serving} if _is_undone(status) else {context.serving, spec.revision}
         for revision in revisions - kept:
             await context.shimlet.delete(spec.id, revision)
 

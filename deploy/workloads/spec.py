@@ -85,7 +85,7 @@ class DeploymentSpec:
     def revision(self) -> str:
         """The name of what a replica is: equal only for specifications whose replicas are equal."""
         tree = self.to_json()
-        for name in ("replicaCount", "probes", "startTimeout", "pipeline"):
+        for name in ("replicaCount", "probes", "startTimeout", "pipeline", "shimlet"):
             tree.pop(name, None)
         text = json.dumps(tree, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]

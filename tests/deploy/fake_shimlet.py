@@ -58,7 +58,8 @@ class FakeShimlet:
         """Have another number of replicas; see `Shimlet`."""
         workload = self.workloads.get((deployment_id, revision))
         if workload is None:
-            raise ShimletError(f"{deployment_id}: revision {revision} was not applied")
+            message = f"{deployment_id}: revision {revision} was not applied"
+            raise ShimletError(message, is_final=True)
         await self.apply(replace(workload, replicas=replicas))
 
     async def delete(self, deployment_id: str, revision: str = "") -> None:

@@ -83,6 +83,17 @@ def test_scaling_rolling_back_logs_and_steps(tmp_path: Path) -> None:
     run(tmp_path, scenario)
 
 
+def test_a_deployment_keeps_the_shimlet_that_it_began_with(tmp_path: Path) -> None:
+    async def scenario(deployer: RunningDeployer) -> None:
+        await deployer.send("POST", "/deploy", SPEC)
+        shown = await deployer.wait("ocr", "running")
+        assert shown["spec"]["shimlet"] == "fake"
+        await deployer.send("PUT", "/ocr", {**SPEC, "replicaCount": 1})
+        assert (await deployer.wait("ocr", "running"))["revision"] == shown["revision"]
+
+    run(tmp_path, scenario)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "message"),
     [

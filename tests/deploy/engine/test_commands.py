@@ -43,6 +43,11 @@ def test_an_update_expects_what_was_read() -> None:
     assert commands.update(entry(), SPEC, "bob", 5.0) is None
 
 
+def test_a_deployment_stays_with_its_shimlet() -> None:
+    with pytest.raises(DeploymentConflictError, match="which cannot be changed"):
+        commands.update(entry(), replace(SPEC, shimlet="docker"), "bob", 5.0)
+
+
 def test_scaling_changes_the_replicas_alone() -> None:
     assert wanted(commands.scale(entry(), "a", 5, "bob", 5.0)).spec == replace(SPEC, replicas=5)
     assert commands.scale(entry(), "a", 2, "bob", 5.0) is None

@@ -200,6 +200,19 @@ def test_a_rollout_that_fails_leaves_the_old_one_and_says_why(tmp_path: Path) ->
     run(tmp_path, scenario)
 
 
+def test_a_rollout_goes_on_when_what_served_was_removed(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        await world.create()
+        await world.settle()
+        world.shimlet.replicas.clear()
+        world.shimlet.workloads.clear()
+        await world.update(NEXT)
+        assert await world.settle() is DeploymentPhase.RUNNING
+        assert len(world.shimlet.running(NEXT.revision)) == 2
+
+    run(tmp_path, scenario)
+
+
 def test_without_an_old_one_it_is_tried_again_and_may_recover(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:
         world.shimlet.broken = {"w.py:W"}
