@@ -230,7 +230,7 @@ def test_busy_port_is_reported_and_nothing_keeps_running() -> None:
 def test_nothing_to_serve_is_a_usage_error() -> None:
     with Process("up") as running:
         assert running.wait_for_exit() == 2
-        assert "give --demo, or FILE:Class" in "\n".join(running.text)
+        assert "give --demo, --deployer, or FILE:Class" in "\n".join(running.text)
 
 
 def test_loaders_that_do_not_start_are_not_waited_for() -> None:
