@@ -149,8 +149,11 @@ def test_a_rollout_that_fails_and_a_deployer_that_is_killed(gateway: Gateway, fo
         # A replica that is killed is started again, and said so.
         pid = int(next(folder.glob("deploy-state/shout/*/0/pid")).read_text())
         os.kill(pid, signal.SIGKILL)
-        deployer.wait_for_event("deployment updating")
+        restarted: dict[str, Any] = {}
+        while restarted.get("crashes") != 1 or restarted["state"] != "running":
+            (restarted,) = deployer.show()["replicas"]
         deployer.wait_status("running")
+        gateway.wait_for_event("instance admitted", instance=restarted["address"])
         assert call(gateway) == "HEYA"
         code, output = deployer.run("logs", "shout", "--lines", "5")
         assert code == 0
