@@ -38,6 +38,18 @@ def serve(main: Main, *, until_stdin_closes: bool, trim_heap: bool = False) -> i
     return 0
 
 
+async def wait_for_stop(stop: "asyncio.Future[bool]", parts: "list[asyncio.Task[None]]") -> None:
+    """Wait until `stop` is done, or one of the parts of a process, which run as long as it does.
+
+    A part that fails would leave a process that serves what was: its exception is raised.
+    """
+    ends: set[asyncio.Future[Any]] = {stop, *parts}
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    for part in parts:
+        if part.done():
+            part.result()
+
+
 async def _run_until_stopped(main: Main, until_stdin_closes: bool) -> None:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     stop: asyncio.Future[bool] = loop.create_future()

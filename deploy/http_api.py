@@ -39,6 +39,7 @@ from registry.store.interfaces import ConflictError, StoreError, Transaction
 _MAX_BODY_BYTES: Final = 256 * 1024
 _MAX_LINES: Final = 10_000
 _ATTEMPTS: Final = 20
+_CONFLICT_DELAY_S: Final = 0.05
 _KEEP_ALIVE_S: Final = 15.0
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -111,55 +112,46 @@ class DeployApi:
     # Changing
 
     async def _deploy(self, request: Request) -> Response:
-        actor = self._require(request, Role.PUBLISHER)
-        tree = await _read_json(request)
-        spec = self._complete(read_spec(tree, secrets.token_hex(4)))
-        await self._commit(
-            spec.id, lambda entry: commands.create(entry, spec, actor.name, self._now())
+        author = self._require(request, Role.PUBLISHER).name
+        spec = self._complete(read_spec(await _read_json(request), secrets.token_hex(4)))
+        return await self._change(
+            "deploy", spec.id, lambda entry: commands.create(entry, spec, author, self._now())
         )
-        return _answer({"serviceId": spec.id}, "deploy submit success")
 
     async def _update(self, request: Request) -> Response:
-        actor = self._require(request, Role.PUBLISHER)
+        author = self._require(request, Role.PUBLISHER).name
         deployment_id = request.path_params["id"]
         spec = read_spec(await _read_json(request), deployment_id)
         if spec.id != deployment_id:
             raise _ApiError(400, f"serviceId: is {spec.id!r}, and the path says {deployment_id!r}")
         spec = self._complete(spec)
-        await self._commit(
-            spec.id, lambda entry: commands.update(entry, spec, actor.name, self._now())
+        return await self._change(
+            "update", spec.id, lambda entry: commands.update(entry, spec, author, self._now())
         )
-        return _answer({"serviceId": spec.id}, "update submit success")
 
     async def _delete(self, request: Request) -> Response:
-        actor = self._require(request, Role.PUBLISHER)
-        deployment_id = request.path_params["id"]
-        await self._commit(
-            deployment_id,
-            lambda entry: commands.delete(entry, deployment_id, actor.name, self._now()),
+        author = self._require(request, Role.PUBLISHER).name
+        name = request.path_params["id"]
+        return await self._change(
+            "delete", name, lambda entry: commands.delete(entry, name, author, self._now())
         )
-        return _answer({"serviceId": deployment_id}, "delete submit success")
 
     async def _scale(self, request: Request) -> Response:
-        actor = self._require(request, Role.PUBLISHER)
-        deployment_id, tree = request.path_params["id"], await _read_json(request)
+        author = self._require(request, Role.PUBLISHER).name
+        name, tree = request.path_params["id"], await _read_json(request)
         replicas = tree.get("replicaCount") if isinstance(tree, Mapping) else None
         if not isinstance(replicas, int) or isinstance(replicas, bool):
             raise _ApiError(400, "replicaCount: must be a whole number")
-        await self._commit(
-            deployment_id,
-            lambda entry: commands.scale(entry, deployment_id, replicas, actor.name, self._now()),
+        return await self._change(
+            "scale", name, lambda entry: commands.scale(entry, name, replicas, author, self._now())
         )
-        return _answer({"serviceId": deployment_id}, "scale submit success")
 
     async def _roll_back(self, request: Request) -> Response:
-        actor = self._require(request, Role.PUBLISHER)
-        deployment_id = request.path_params["id"]
-        await self._commit(
-            deployment_id,
-            lambda entry: commands.roll_back(entry, deployment_id, actor.name, self._now()),
+        author = self._require(request, Role.PUBLISHER).name
+        name = request.path_params["id"]
+        return await self._change(
+            "rollback", name, lambda entry: commands.roll_back(entry, name, author, self._now())
         )
-        return _answer({"serviceId": deployment_id}, "rollback submit success")
 
     async def _plan(self, request: Request) -> Response:
         self._require(request, Role.READER)
@@ -191,18 +183,21 @@ class DeployApi:
         present = wanted.spec.shimlet if wanted is not None else ""
         return replace(spec, shimlet=spec.shimlet or present or self._settings.shimlet)
 
-    async def _commit(self, deployment_id: str, decide: Decide) -> None:
-        """Make a change; decide again from what is there if somebody else was faster."""
+    async def _change(self, verb: str, deployment_id: str, decide: Decide) -> Response:
+        """Make a change; decide again from what is there if somebody else was faster.
+
+        `decide` returns None if there is nothing to change. Raises what it raises, _ApiError if
+        others are always faster, and StoreError.
+        """
         for _ in range(_ATTEMPTS):
             transaction = decide(self._repository.get(deployment_id))
-            if transaction is None:
-                return
             try:
-                await self._repository.commit(transaction)
+                if transaction is not None:
+                    await self._repository.commit(transaction)
             except ConflictError:
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(_CONFLICT_DELAY_S)
                 continue
-            return
+            return _answer({"serviceId": deployment_id}, f"{verb} submit success")
         raise _ApiError(409, f"{deployment_id}: others change it all the time; try again")
 
     # Reading

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 from pathlib import Path
-from typing import Any
 
 from asectl import heap, logs, options, process
 from asectl.deployer.seed_config import is_seed_config, seed_options
@@ -99,12 +98,9 @@ async def _serve(
     config: Config, base: Path, stop: "asyncio.Future[bool]", *, stops_replicas: bool
 ) -> None:
     from asectl.deployer.serve import DeployerProcess, wait_for_store
-    from registry.store.interfaces import StoreLockedError
 
     deployer_options = config.deployer
-    store = await wait_for_store(
-        config, base, stop, lambda error: isinstance(error, StoreLockedError)
-    )
+    store = await wait_for_store(config, base, stop)
     if store is None:
         return
     with contextlib.closing(listen(deployer_options.host, deployer_options.port)) as http_socket:
@@ -124,11 +120,7 @@ async def _serve(
         _logger.info("listening", extra=fields)
         notify(os.environ, "READY=1")
         try:
-            ends: set[asyncio.Future[Any]] = {stop, *tasks}
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            for task in tasks:
-                if task.done():
-                    task.result()
+            await process.wait_for_stop(stop, tasks)
         finally:
             parts.stop_streams()
             http_server.request_exit()

@@ -47,13 +47,14 @@ from lb.credentials import HubCredentials
 from lb.endpoints.lifecycle import StateChange
 from registry.access import Authorizer, OpenAuthorizer
 from registry.store.etcd import EtcdStore
-from registry.store.interfaces import Store
+from registry.store.interfaces import Store, StoreLockedError
 from registry.store.sqlite import SqliteStore
 
 _logger = logging.getLogger("ase.deploy")
 
 _MAX_HTTP_CONNECTIONS: Final = 500
 _STOP_INTERVAL_S: Final = 0.1
+_LOCK_INTERVAL_S: Final = 0.2
 
 
 async def open_store(config: Config, base: Path) -> Store:
@@ -84,7 +85,7 @@ def create_shimlets(options: DeployerOptions, base: Path) -> dict[str, Shimlet]:
         ),
         "k8s": lambda: KubernetesShimlet(partial(_connect, options, base), options.grace),
     }
-    return load_shimlets(built_in, {})
+    return load_shimlets(built_in)
 
 
 def _connect(options: DeployerOptions, base: Path) -> KubernetesApi:
@@ -199,9 +200,8 @@ class DeployerProcess:
         self._engine.notify_all()
 
     def _on_instance_change(self, change: StateChange) -> None:
-        """Look at all that may wait for the change; few changes are none of the deployments'."""
-        fields = change.log_fields()
-        self._bus.publish("lb.instance", "", **fields)
+        """Publish the change, and look at all deployments: one may wait for this instance."""
+        self._bus.publish("lb.instance", "", **change.log_fields())
         self._engine.notify_all()
 
     async def _readyz(self, _: Request) -> Response:
@@ -273,23 +273,18 @@ async def _livez(_: Request) -> Response:
     return JSONResponse({"status": "alive"})
 
 
-async def wait_for_store(
-    config: Config, base: Path, stop: "asyncio.Future[bool]", is_locked: Callable[[Exception], bool]
-) -> Store | None:
+async def wait_for_store(config: Config, base: Path, stop: "asyncio.Future[bool]") -> Store | None:
     """Return the store; while another deployer has its file, wait. None: stopped meanwhile.
 
     Raises StoreError.
     """
-    opening = partial(open_store, config, base)
-    is_told = False
+    is_logged = False
     while not stop.done():
         try:
-            return await opening()
-        except Exception as error:
-            if not is_locked(error):
-                raise
-            if not is_told:
+            return await open_store(config, base)
+        except StoreLockedError as error:
+            if not is_logged:
                 _logger.info("another deployer leads; waiting", extra={"reason": str(error)})
-            is_told = True
-        await asyncio.wait((stop,), timeout=0.2)
+            is_logged = True
+        await asyncio.wait((stop,), timeout=_LOCK_INTERVAL_S)
     return None

@@ -3,7 +3,7 @@
 import argparse
 import getpass
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -82,21 +82,6 @@ class DeployerClient:
         if response.is_success:
             return response
         raise Failure(self._refusal(response), EXIT_FAILED)
-
-    def events(self, deployment_id: str) -> Iterator[str]:
-        """Yield the data of the events of a deployment as they come."""
-        try:
-            with (
-                self._target.client(timeout=60.0) as client,
-                client.stream("GET", f"{BASE_PATH}/{deployment_id}/events") as response,
-            ):
-                if not response.is_success:
-                    response.read()
-                    raise Failure(self._refusal(response), EXIT_FAILED)
-                for line in response.iter_lines():
-                    yield line.removeprefix("data: ") if line.startswith("data: ") else ""
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise self._unreachable(error) from None
 
     def _data(self, response: httpx.Response) -> Any:
         try:

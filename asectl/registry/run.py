@@ -94,12 +94,7 @@ async def _serve(config: Config, base: Path, stop: "asyncio.Future[bool]") -> No
     _logger.info("listening", extra=fields)
     notify(os.environ, "READY=1")
     try:
-        # A part that fails would leave a registry that serves what was: it ends instead.
-        ends: set[asyncio.Future[Any]] = {stop, *tasks}
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            if task.done():
-                task.result()
+        await process.wait_for_stop(stop, tasks)
     finally:
         http_server.request_exit()
         await parts.stop()

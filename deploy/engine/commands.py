@@ -4,13 +4,10 @@ Every transaction expects the revisions that its decision was made from, as thos
 """
 
 from dataclasses import replace
-from typing import Final
 
 from deploy.workloads.records import WANTED, Deployment, DeploymentEntry
 from deploy.workloads.spec import MAX_REPLICAS, DeploymentSpec
 from registry.store.interfaces import Transaction
-
-MAX_DEPLOYMENTS: Final = 10_000
 
 
 class DeploymentNotFoundError(Exception):
@@ -26,8 +23,9 @@ def create(entry: DeploymentEntry, spec: DeploymentSpec, author: str, now: float
     if entry.wanted is not None:
         state = "is being deleted" if entry.wanted.is_deleting else "is there already"
         raise DeploymentConflictError(f"{spec.id}: {state}; update it, or choose another serviceId")
-    deployment = Deployment(spec, _next_generation(entry), (), False, author, now, now)
-    return _write(entry, deployment)
+    # A generation that no status is about.
+    generation = entry.status.generation + 1
+    return _write(entry, Deployment(spec, generation, (), False, author, now, now))
 
 
 def update(
@@ -94,11 +92,6 @@ def _existing(entry: DeploymentEntry, deployment_id: str) -> Deployment:
     if entry.wanted.is_deleting:
         raise DeploymentConflictError(f"{deployment_id}: is being deleted")
     return entry.wanted
-
-
-def _next_generation(entry: DeploymentEntry) -> int:
-    """Return a generation that no status is about."""
-    return entry.status.generation + 1
 
 
 def _write(entry: DeploymentEntry, deployment: Deployment) -> Transaction:

@@ -83,11 +83,10 @@ class StepContext:
         """Return what the shimlet is to run."""
         return workload_of(self.spec, self.settings, self.config, self.env)
 
-    async def replicas(self, revision: str = "") -> list[ReplicaStatus]:
-        """Return the replicas of a revision, of the wanted one if it is ""."""
-        revision = revision or self.spec.revision
+    async def replicas(self) -> list[ReplicaStatus]:
+        """Return the replicas of the wanted revision. Raises ShimletError."""
         statuses = await self.shimlet.status(self.spec.id)
-        return [status for status in statuses if status.revision == revision]
+        return [status for status in statuses if status.revision == self.spec.revision]
 
 
 def workload_of(

@@ -6,8 +6,10 @@ from typing import Final
 from deploy.shimlets.interface import ReplicaStatus
 from lb.endpoints.lifecycle import EndpointState
 from lb.endpoints.table import EndpointTable
+from rpc.bounded_cache import BoundedCache
 
 _PROBE_TIMEOUT_S: Final = 2.0
+_MAX_REPLICAS: Final = 20_000  # whose probes are remembered; of others they are asked again
 
 # Returns why the loader at an address does not serve, "" if it does.
 Probe = Callable[[str, float], Awaitable[str]]
@@ -22,7 +24,7 @@ class LoadView:
     def __init__(self, table: EndpointTable, probe: Probe) -> None:
         self._table = table
         self._probe = probe
-        self._passed: dict[tuple[str, float], int] = {}
+        self._passed: BoundedCache[tuple[str, float], int] = BoundedCache(_MAX_REPLICAS)
 
     def service_at(self, address: str) -> str:
         """Return the id of the service that a loader reports, "" if it does not report."""
@@ -39,12 +41,12 @@ class LoadView:
         if not self.service_at(replica.address):
             return f"{replica.name} at {replica.address} has not reported its load"
         key = (replica.name, replica.started_at)
-        while self._passed.get(key, 0) < probes:
+        while (passed := self._passed.entries.get(key, 0)) < probes:
             problem = await self._probe(replica.address, _PROBE_TIMEOUT_S)
             if problem:
-                self._passed.pop(key, None)
+                self._passed.entries.pop(key, None)
                 return f"{replica.name} at {replica.address} does not answer a probe: {problem}"
-            self._passed[key] = self._passed.get(key, 0) + 1
+            self._passed.add(key, passed + 1)
         return ""
 
     def load_of(self, replicas: list[ReplicaStatus]) -> tuple[int, int, int]:
@@ -57,7 +59,3 @@ class LoadView:
                 queued += endpoint.load.queued
                 slots += endpoint.instance.best
         return running, queued, slots
-
-    def forget(self, replicas: set[str]) -> None:
-        """Forget the probes of replicas that are no more: keep those of `replicas`."""
-        self._passed = {key: n for key, n in self._passed.items() if key[0] in replicas}

@@ -7,8 +7,9 @@ from runpy import run_path
 from typing import Final
 
 from deploy.engine.engine import StepContext
-from deploy.engine.pipeline import Pipeline, PipelineBuilder, StepFailedError, pipeline
+from deploy.engine.pipeline import Pipeline, PipelineBuilder, pipeline
 from deploy.pipelines import steps
+from deploy.pipelines.steps import FindProblem
 
 # Other packages name a `Pipeline`, or a builder of one, by an entry point of this group.
 GROUP: Final = "athena_serving.pipelines"
@@ -27,20 +28,17 @@ def built_in() -> dict[str, Pipeline]:
     """
     model = steps.ModelFile()
     wrapper = _ending(
-        pipeline("wrapper")
-        .step(steps.validate, done=steps.is_valid)
+        _beginning("wrapper")
         .step(model.check, name="model", done=model.is_present, retries=1000, timeout=_DAY_S)
         .step(steps.generate_config, name="generateConfig", done=steps.has_config)
     )
     opensourcellm = _ending(
-        pipeline("opensourcellm")
-        .step(_validate_llm, name="validate", done=_is_valid_llm)
+        _beginning("opensourcellm", _find_llm_problem)
         .step(model.check, name="modelPath", done=model.is_present)
         .step(steps.generate_config, name="generateConfig", done=steps.has_config)
     )
     edge = _ending(
-        pipeline("edge")
-        .step(_validate_edge, name="validate", done=_is_valid_edge)
+        _beginning("edge", _find_edge_problem)
         .step(model.check, name="model", done=model.is_present)
         .step(steps.generate_config, name="generateConfig", done=steps.has_config)
         .step(_go_offline, name="offline", done=_is_offline)
@@ -69,6 +67,12 @@ def load_pipelines(default: str, base: Path) -> tuple[dict[str, Pipeline], str]:
     return pipelines, default
 
 
+def _beginning(name: str, find_problem: FindProblem = lambda _: "") -> PipelineBuilder:
+    """Return a builder with the step that every pipeline begins with."""
+    validation = steps.Validation(find_problem)
+    return pipeline(name).step(validation.check, name="validate", done=validation.is_valid)
+
+
 def _ending(builder: PipelineBuilder) -> Pipeline:
     """Return the pipeline with the steps that every one ends with."""
     return (
@@ -80,28 +84,17 @@ def _ending(builder: PipelineBuilder) -> Pipeline:
     )
 
 
-async def _validate_llm(context: StepContext) -> None:
-    if not context.spec.model_name:
-        raise StepFailedError("modelName is missing: pipeline opensourcellm serves a model")
-    await steps.validate(context)
+def _find_llm_problem(context: StepContext) -> str:
+    if context.spec.model_name:
+        return ""
+    return "modelName is missing: pipeline opensourcellm serves a model"
 
 
-async def _is_valid_llm(context: StepContext) -> bool:
-    return bool(context.spec.model_name) and await steps.is_valid(context)
-
-
-async def _validate_edge(context: StepContext) -> None:
+def _find_edge_problem(context: StepContext) -> str:
     resources = context.spec.resources
-    if not resources.memory or not resources.cpu:
-        raise StepFailedError(
-            "resourceRequirements: pipeline edge needs cpu and memory: other things run there too"
-        )
-    await steps.validate(context)
-
-
-async def _is_valid_edge(context: StepContext) -> bool:
-    resources = context.spec.resources
-    return bool(resources.memory and resources.cpu) and await steps.is_valid(context)
+    if resources.memory and resources.cpu:
+        return ""
+    return "resourceRequirements: pipeline edge needs cpu and memory: other things run there too"
 
 
 async def _go_offline(context: StepContext) -> None:

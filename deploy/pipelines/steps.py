@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -15,20 +16,35 @@ _LOG_LINES: Final = 12
 _CHUNK_BYTES: Final = 4 * 1024 * 1024
 
 
-async def validate(context: StepContext) -> None:
-    """Refuse what can never run, or would use more than is allowed."""
-    problem = context.shimlet.check(context.workload())
-    problem = problem or context.settings.quota.find_excess(context.spec, context.others)
-    if problem:
-        raise StepFailedError(problem)
+# Returns why a deployment can never run, "" if it can.
+FindProblem = Callable[[StepContext], str]
 
 
-async def is_valid(context: StepContext) -> bool:
-    """Return whether there is nothing to refuse."""
-    workload, quota = context.workload(), context.settings.quota
-    return not context.shimlet.check(workload) and not quota.find_excess(
-        context.spec, context.others
-    )
+class Validation:
+    """The step that refuses what can never run, or would use more than is allowed.
+
+    `find_problem` is asked first: what a pipeline requires beyond that.
+    """
+
+    def __init__(self, find_problem: FindProblem = lambda _: "") -> None:
+        self._find_own_problem = find_problem
+
+    async def check(self, context: StepContext) -> None:
+        """Raise StepFailedError for what is refused."""
+        problem = self._find_problem(context)
+        if problem:
+            raise StepFailedError(problem)
+
+    async def is_valid(self, context: StepContext) -> bool:
+        """Return whether there is nothing to refuse."""
+        return not self._find_problem(context)
+
+    def _find_problem(self, context: StepContext) -> str:
+        return (
+            self._find_own_problem(context)
+            or context.shimlet.check(context.workload())
+            or context.settings.quota.find_excess(context.spec, context.others)
+        )
 
 
 class ModelFile:

@@ -153,8 +153,13 @@ def _reason(response: httpx.Response) -> str:
 
 def _without_frames(content: bytes) -> bytes:
     """Return a log without the heads of its frames (the API's ContainerAttach)."""
-    text, rest = b"", content
-    while len(rest) >= 8 and rest[0] <= 2 and rest[1:4] == b"\0\0\0":
-        size = int.from_bytes(rest[4:8], "big")
-        text, rest = text + rest[8 : 8 + size], rest[8 + size :]
-    return text + rest
+    parts, start = [], 0
+    while (
+        len(content) - start >= 8
+        and content[start] <= 2
+        and not any(content[start + 1 : start + 4])
+    ):
+        end = start + 8 + int.from_bytes(content[start + 4 : start + 8], "big")
+        parts.append(content[start + 8 : end])
+        start = end
+    return b"".join(parts) + content[start:]

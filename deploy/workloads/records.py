@@ -43,13 +43,6 @@ class Deployment:
             updated_at=now,
         )
 
-    def spec_of(self, revision: str) -> DeploymentSpec | None:
-        """Return the newest specification of a revision, with the number of replicas of now."""
-        for spec in (self.spec, *reversed(self.previous)):
-            if spec.revision == revision:
-                return replace(spec, replicas=self.spec.replicas)
-        return None
-
     def to_bytes(self) -> bytes:
         """Return the record as JSON."""
         tree = {
