@@ -57,7 +57,9 @@ class ReplicaProcess:
 
     @property
     def pid(self) -> int:
-        """The pid of the process that runs, 0 if none does."""
+        """The pid of the process that was started last; 0 if that has not noted it yet."""
+        if self._child is not None:
+            return self._child.pid
         try:
             return int((self.folder / "pid").read_text("ascii"))
         except (OSError, ValueError):
@@ -120,12 +122,13 @@ class ReplicaProcess:
     def stop(self) -> None:
         """Tell it to finish its requests and end; kill it if it had its time."""
         now, pid = time.time(), self.pid
+        if not pid:
+            return  # it was started a moment ago, and is told when it is asked to stop again
         if not self._notes.stopping_at:
             self._write_notes(replace(self._notes, stopping_at=now))
             with contextlib.suppress(ProcessLookupError):
-                if pid:
-                    os.kill(pid, signal.SIGTERM)
-        elif now > self._notes.stopping_at + self._grace_s and pid:
+                os.kill(pid, signal.SIGTERM)
+        elif now > self._notes.stopping_at + self._grace_s:
             _kill_group(pid)
 
     def kill(self, reason: str) -> None:

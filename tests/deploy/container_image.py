@@ -29,10 +29,11 @@ def build_image(podman: list[str], env: dict[str, str], tag: str, wrapper: str) 
     words = ", ".join(f'"{word}"' for word in entry)
     changes = [f"ENTRYPOINT [{words}]", "ENV PYTHONPATH=/app:/packages", "WORKDIR /app"]
     flags = [word for change in changes for word in ("--change", change)]
-    subprocess.run(
-        [*podman, "import", "--quiet", *flags, "-", tag], input=buffer.getvalue(), check=True,
+    result = subprocess.run(
+        [*podman, "import", "--quiet", *flags, "-", tag], input=buffer.getvalue(), check=False,
         capture_output=True, env=env,
     )  # fmt: skip
+    assert result.returncode == 0, result.stderr.decode()
 
 
 def _fill(tar: tarfile.TarFile, wrapper: str) -> None:
