@@ -16,6 +16,7 @@ from asectl.main import EXIT_CONFIG, EXIT_FAILED, EXIT_USAGE, Failure
 from asectl.options import refuse_secret
 from asectl.systemd import notify
 from config.options import ADDR
+from lb.endpoints.report import VERSION, VERSION_VARIABLE
 
 if TYPE_CHECKING:
     from aseloader.processes.status_pipe import StatusWriter
@@ -47,6 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         metavar="HOST:PORT",
         help="what gateways dial where it differs: in containers, behind NAT (port 0: our own)",
+    )
+    parser.add_argument(
+        "--model-version",
+        type=_parse_version,
+        default="",
+        metavar="NAME",
+        help=f"the version in load reports, for shares of the requests (${VERSION_VARIABLE})",
     )
     _add_hub_arguments(parser)
     add_loader_registry_arguments(parser)
@@ -208,6 +216,7 @@ def _loader_options(
         host=args.host,
         port=args.port,
         advertise=args.advertise,
+        version=args.model_version or os.environ.get(VERSION_VARIABLE, ""),
         hubs=_parse_hubs(args.lb),
         hub_changes=hub_changes,
         credentials=HubCredentials(
@@ -288,6 +297,12 @@ def _parse_port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError("must be 0 to 65535")
     return int(text)
+
+
+def _parse_version(text: str) -> str:
+    if not VERSION.fullmatch(text):
+        raise argparse.ArgumentTypeError("must be up to 128 letters, digits, '.', '_', ':', '-'")
+    return text
 
 
 def _non_negative_int(text: str) -> int:

@@ -48,6 +48,7 @@ class LoaderOptions:
 
     - `host`, `port`: the address to listen on; port 0 means one chosen by the system.
     - `advertise`: the HOST:PORT that gateways dial, if it differs from the address listened on.
+    - `version`: which version of the model this is; empty if nobody has said it.
     - `hubs`: the HOST:PORT of each load-balancer hub to report to.
     - `hub_changes`: yields other hubs to report to while the loader runs; an empty list changes
       nothing.
@@ -67,6 +68,7 @@ class LoaderOptions:
     host: str = "127.0.0.1"
     port: int = 0
     advertise: str = ""
+    version: str = ""
     hubs: tuple[str, ...] = ("127.0.0.1:8220",)
     hub_changes: AsyncIterator[Sequence[str]] | None = None
     credentials: HubCredentials = HubCredentials()
@@ -314,6 +316,7 @@ class _Loader:
             total=self._limiter.total,
             best=self._limiter.best,
             max_batch=self._max_batch(),
+            version=options.version,
         )
         self._reporter.start()
         if options.hub_changes is not None:

@@ -28,7 +28,8 @@ def serve(
         if __name__ == "__main__":
             serve(Words, lb="gateway:8220", config={"stop": "the"})
 
-    `lb` are the hubs, separated by commas; their token is `ASE_LB_TOKEN` in the environment.
+    `lb` are the hubs, separated by commas; their token is `ASE_LB_TOKEN` in the environment, and
+    the version of the model `ASE_LOADER_VERSION`.
     `config` is the argument of `init`. `options` are other fields of `aseloader.run.LoaderOptions`,
     such as `total` and `metrics_port`. If logging is not configured, records go to stderr as text.
     Raises TypeError if `wrapper` is neither, DeclarationError for an invalid one, LoadError if
@@ -40,6 +41,7 @@ def serve(
 
     from aseloader.run import LoaderOptions, run
     from lb.credentials import HubCredentials
+    from lb.endpoints.report import VERSION_VARIABLE
 
     wrapper_class = wrapper_class_of(wrapper)
     if wrapper_class is None:
@@ -54,7 +56,7 @@ def serve(
         credentials=HubCredentials(os.environ.get("ASE_LB_TOKEN", "")),
         config=config or {},
         source=(f"{inspect.getsourcefile(wrapper)}:{wrapper.__name__}",),
-        **options,
+        **{"version": os.environ.get(VERSION_VARIABLE, ""), **options},
     )
 
     async def main() -> bool:

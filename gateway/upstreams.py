@@ -107,6 +107,7 @@ class UpstreamCluster:
             self._add_static(static_instance, clock, rng)
         # For previews of picks, which call no loader.
         self.new_preview_policy = policy_factories(rng, lambda *_: None)[options.policy]
+        self.table.on_traffic(self.reconcile_contracts)
         self.picker = Balancer(
             self.table,
             policy_factories(rng, self._probe)[options.policy],
@@ -265,10 +266,11 @@ class UpstreamCluster:
     def _reconcile_service(self, service_id: str) -> None:
         """Activate the schema of the most instances that are UP or SUSPECT.
 
-        An invalid document is logged and the active contract stays.
+        Versions that are held back do not count (`lb/endpoints/traffic.py`). An invalid document is
+        logged and the active contract stays.
         """
         by_digest: dict[str, list[Endpoint]] = {}
-        for endpoint in self.table.endpoints_of(service_id):
+        for endpoint in self.table.split(service_id).admitted():
             is_live = endpoint.state in (EndpointState.UP, EndpointState.SUSPECT)
             if is_live and endpoint.instance.digest:
                 by_digest.setdefault(endpoint.instance.digest, []).append(endpoint)

@@ -210,6 +210,7 @@ class LoadReport(Message):
     max_batch: int
     batch_base_ms: float
     batch_item_ms: float
+    version: str
     def __init__(
         self,
         *,
@@ -241,6 +242,7 @@ class LoadReport(Message):
         max_batch: int = ...,
         batch_base_ms: float = ...,
         batch_item_ms: float = ...,
+        version: str = ...,
     ) -> None: ...
 
 class SchemaDocument(Message):
@@ -289,6 +291,37 @@ class WatchRequest(Message):
         version: int = ...,
     ) -> None: ...
 
+class Traffic(Message):
+    owner: str
+    revision: int
+    @property
+    def shares(self) -> RepeatedCompositeFieldContainer[VersionShare]: ...
+    def __init__(
+        self,
+        *,
+        owner: str = ...,
+        revision: int = ...,
+        shares: Iterable[VersionShare] | None = ...,
+    ) -> None: ...
+
+class TrafficReply(Message):
+    revision: int
+    def __init__(
+        self,
+        *,
+        revision: int = ...,
+    ) -> None: ...
+
+class VersionShare(Message):
+    version: str
+    share: float
+    def __init__(
+        self,
+        *,
+        version: str = ...,
+        share: float = ...,
+    ) -> None: ...
+
 class Frame(Message):
     hub_epoch: int
     version: int
@@ -301,6 +334,8 @@ class Frame(Message):
     def gone(self) -> RepeatedCompositeFieldContainer[Gone]: ...
     @property
     def schemas(self) -> RepeatedCompositeFieldContainer[SchemaDocument]: ...
+    @property
+    def traffic(self) -> RepeatedCompositeFieldContainer[Traffic]: ...
     def __init__(
         self,
         *,
@@ -311,6 +346,7 @@ class Frame(Message):
         loads: Iterable[Load] | None = ...,
         gone: Iterable[Gone] | None = ...,
         schemas: Iterable[SchemaDocument] | None = ...,
+        traffic: Iterable[Traffic] | None = ...,
     ) -> None: ...
 
 class Instance(Message):
@@ -325,6 +361,7 @@ class Instance(Message):
     best: int
     feed: int
     max_batch: int
+    version: str
     def __init__(
         self,
         *,
@@ -339,6 +376,7 @@ class Instance(Message):
         best: int = ...,
         feed: int = ...,
         max_batch: int = ...,
+        version: str = ...,
     ) -> None: ...
 
 class Load(Message):

@@ -26,6 +26,7 @@ from deploy.workloads.records import (
     StepResult,
 )
 from deploy.workloads.spec import DeploymentSpec
+from lb.endpoints.report import VERSION_VARIABLE
 from registry.store.interfaces import ConflictError, StoreError, Transaction
 
 _logger = logging.getLogger("ase.deploy")
@@ -104,7 +105,7 @@ def workload_of(
         wrapper=spec.wrapper,
         image=spec.image,
         resources=spec.resources,
-        env={**env, **spec.env},
+        env={**env, **spec.env, VERSION_VARIABLE: spec.revision},
         config={**config, **spec.config},
     )
 

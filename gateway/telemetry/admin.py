@@ -221,6 +221,7 @@ def _endpoint_state(
         "report_age_s": round(now - endpoint.last_report_at, 3)
         if instance.report_mode is not ReportMode.NONE
         else None,
+        "version": instance.version,
         "schema": instance.digest,
         "schema_active": is_active_schema,
         "total": instance.total,

@@ -191,7 +191,8 @@ def _available_endpoints(
         all_endpoints: Collection[Endpoint] = list(table)
         is_unknown_svc = all(endpoint.instance.svc != svc for endpoint in all_endpoints)
         raise AseError(BAD_SVC if is_unknown_svc else BAD_SUBSVC)
-    endpoints = [endpoint for endpoint in in_service if endpoint.instance.svc == svc]
+    admitted = table.split(subsvc).admitted()
+    endpoints = [endpoint for endpoint in admitted if endpoint.instance.svc == svc]
     if not endpoints:
         raise AseError(BAD_SVC)
     available = [

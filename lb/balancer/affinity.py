@@ -32,6 +32,11 @@ def prefer_affine(
     return picked
 
 
+def key_fraction(key: str) -> float:
+    """Return a number of a key, at least 0 and less than 1, that is the same at every gateway."""
+    return _mix_bits(stable_hash(key)) / (HASH_MASK + 1)
+
+
 def rendezvous_candidates(
     endpoints: Iterable[Endpoint], key: str, exclude: Collection[str]
 ) -> list[Endpoint]:

@@ -6,7 +6,7 @@ from random import Random
 from types import TracebackType
 from typing import Final, Self
 
-from lb.balancer.affinity import prefer_affine
+from lb.balancer.affinity import key_fraction, prefer_affine
 from lb.balancer.health_checks import HealthCheck, HealthChecks
 from lb.balancer.least_expected_delay import LeastExpectedDelay
 from lb.balancer.pending_queue import EQUAL_WEIGHTS, PendingQueue, PendingRequest
@@ -302,11 +302,14 @@ class Balancer:
         return max(by_queue, key=lambda pair: pair[1][1])
 
     def _is_full(self, service_id: str, digest: str) -> bool:
-        now, members = self.clock(), self._table.pool(service_id, digest).members
-        for endpoint in members:
+        now, pool = self.clock(), self._table.pool(service_id, digest)
+        for endpoint in pool.members:
             if endpoint.has_capacity(now):
                 return False
-        return bool(members)
+        for share, group in pool.groups:
+            if share > 0 and any(endpoint.has_capacity(now) for endpoint in group.members):
+                return False
+        return bool(pool.members)
 
     def eject(self, endpoint: Endpoint, seconds: float) -> None:
         """Give an endpoint no requests for `seconds`; then it has to pass a health check."""
@@ -337,8 +340,26 @@ class Balancer:
         With `only_free_slots` no request waits in a loader, where later ones of other applications
         would have to wait behind it.
         """
-        now = self.clock()
         pool = self._table.pool(service_id, digest)
+        if pool.groups:
+            group = pool.group_at(key_fraction(key) if key else self._rng.random())
+            if group is not pool:
+                try:
+                    return self._acquire_from(group, service_id, exclude, key, only_free_slots)
+                except AseError:
+                    pass  # full, or tried before: the other versions take what is beyond it
+        return self._acquire_from(pool, service_id, exclude, key, only_free_slots)
+
+    def _acquire_from(
+        self,
+        pool: Pool,
+        service_id: str,
+        exclude: Collection[str],
+        key: str,
+        only_free_slots: bool,
+    ) -> Lease:
+        """Return a lease at an endpoint of a pool; its groups do not count."""
+        now = self.clock()
         policy = self._policies.get(service_id)
         if policy is None:
             policy = self._policies[service_id] = self._new_policy()

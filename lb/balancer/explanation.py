@@ -25,7 +25,8 @@ class Candidate:
     """One instance of a service at a moment.
 
     `verdict` is `candidate` for one that may be picked, else why it is not: `full`, `draining`,
-    `other schema`, `suspect`, `ejected`, `unchecked`. `reason` is the cause of that, with its age.
+    `other schema`, `held back`, `suspect`, `ejected`, `unchecked`. `reason` is the cause of that,
+    with its age.
     `expected_ms` is the delay that a request would have there, `report_age_ms` None without
     reports. `own` requests are this gateway's, `others` those of other clients; more than `limit`
     of both are refused. `share` is the part of the next requests that it would get, None if nobody
@@ -77,8 +78,9 @@ def _select(
 ) -> list[Endpoint]:
     selected = [endpoint for endpoint in endpoints if endpoint.instance.addr in called][:limit]
     others = [endpoint for endpoint in endpoints if endpoint.instance.addr not in called]
-    outside = [endpoint for endpoint in others if endpoint.pool is not pool][: limit // 2]
-    inside = [endpoint for endpoint in others if endpoint.pool is pool]
+    pools = [pool, *(group for _, group in pool.groups)]
+    outside = [endpoint for endpoint in others if endpoint.pool not in pools][: limit // 2]
+    inside = [endpoint for endpoint in others if endpoint.pool in pools]
     return (selected + outside + inside)[:limit]
 
 
@@ -97,8 +99,8 @@ def preview_picks(
     """
     pool, policy = table.pool(service_id, digest), new_policy()
     counts: dict[str, int] = {}
-    for _ in range(_SAMPLES):
-        endpoint = policy.choose(pool, now, ())
+    for sample in range(_SAMPLES):
+        endpoint = policy.choose(pool.group_at((sample + 0.5) / _SAMPLES), now, ())
         if endpoint is not None and endpoint.has_capacity(now):
             addr = endpoint.instance.addr
             counts[addr] = counts.get(addr, 0) + 1
@@ -132,6 +134,13 @@ def _judge(endpoint: Endpoint, pool: Pool, now: float) -> tuple[str, str]:
         return "other schema", f"its schema is {endpoint.instance.digest[:12]}"
     if endpoint.state is EndpointState.DRAINING:
         return "draining", f"{endpoint.reason.value}, for {now - endpoint.state_since:.1f} s"
+    version, reason = endpoint.instance.version, ""
+    for share, group in pool.groups:
+        if endpoint.pool is group or endpoint in group.trials:
+            reason = f"version {version} gets {share:.0%} of the requests"
+            if not share:
+                return "held back", reason
+            pool = group
     if endpoint in pool.trials:
         is_probe = detector.state is EjectionState.PROBING
         return CANDIDATE, ejection if is_probe else "untried: gets the next request"
@@ -140,7 +149,7 @@ def _judge(endpoint: Endpoint, pool: Pool, now: float) -> tuple[str, str]:
             return "full", f"{endpoint.outstanding()} requests of {endpoint.limit}"
         if detector.state is not EjectionState.ADMITTED:
             return CANDIDATE, f"for want of a better one: {ejection}"
-        return CANDIDATE, ""
+        return CANDIDATE, reason
     if endpoint.state is EndpointState.SUSPECT and not endpoint.is_presumed_alive():
         return "suspect", f"{endpoint.reason.value}, for {now - endpoint.state_since:.1f} s"
     if detector.state is EjectionState.UNCHECKED:

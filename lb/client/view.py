@@ -1,5 +1,7 @@
 """A gateway's side of a watch: applies frames to a table, returns changes and documents. Pure."""
 
+import contextlib
+
 from lb.endpoints.lifecycle import EndpointEvent, StateChange
 from lb.endpoints.report import (
     Instance,
@@ -11,6 +13,7 @@ from lb.endpoints.report import (
     protocol_name,
 )
 from lb.endpoints.table import EndpointTable
+from lb.endpoints.traffic import InvalidTrafficError, TrafficRules
 from schemas import wire
 
 
@@ -79,6 +82,7 @@ class HubView:
             for previous in self._instances.values():
                 self._withdraw(previous.key)
             self._instances = {}
+        self._apply_traffic(frame)  # first: it may hold back an instance of this frame
         changes: list[StateChange] = []
         for removal in frame.gone:  # first: an instance that came back has a new id
             changes += self._apply_removal(removal)
@@ -91,6 +95,12 @@ class HubView:
         if frame.snapshot:
             changes += self._mark_unlisted(now)
         return changes
+
+    def _apply_traffic(self, frame: wire.Frame) -> None:
+        """Take the rules of the frame. Those of a newer hub that we do not understand are left."""
+        for message in frame.traffic:
+            with contextlib.suppress(InvalidTrafficError):
+                self._table.set_traffic(TrafficRules.from_message(message))
 
     def _apply_load(self, message: wire.Load, now: float) -> list[StateChange]:
         instance = self._instances.get(message.id)
@@ -176,4 +186,5 @@ def _read_instance(message: wire.Instance) -> Instance:
         best=message.best,
         report_mode=ReportMode(message.feed),
         max_batch=message.max_batch or 1,
+        version=message.version,
     )

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.lifecycle import EndpointState
 from lb.endpoints.outlier import EjectionCause, EjectionState
+from lb.endpoints.traffic import TrafficSplit
 
 
 class Pool:
@@ -20,11 +21,15 @@ class Pool:
     while there are members. `trials` get the next requests, one each: endpoints without any request
     so far, and endpoints to probe after an ejection. The latter are members only if no endpoint is
     healthy. If the pool `is_outdated`, the table rebuilds it at the next pick. `is_panicking`: more
-    endpoints are ejected than healthy, so ejections are ignored.
+    endpoints are ejected than healthy, so ejections are ignored. `has_healthy`: one is neither
+    ejected nor suspect. `groups` are the pools of versions that get a share of the requests, each
+    with its share (`lb/endpoints/traffic.py`).
     """
 
     __slots__ = (
         "digest",
+        "groups",
+        "has_healthy",
         "is_outdated",
         "is_panicking",
         "levels",
@@ -41,6 +46,37 @@ class Pool:
         self.trials: list[Endpoint] = []
         self.is_outdated = False
         self.is_panicking = False
+        self.has_healthy = False
+        self.groups: list[tuple[float, Pool]] = []
+
+    def fill_by_traffic(self, split: TrafficSplit) -> None:
+        """Fill an empty pool, with a group for each version that has a share.
+
+        If none of the unlimited endpoints is healthy, shares do not count. A version without a
+        healthy endpoint or a trial gets no requests.
+        """
+        self.fill(split.unlimited)
+        if not split.limited:
+            return
+        if not self.has_healthy:
+            self.clear()
+            self.fill([*split.unlimited, *(e for _, group in split.limited for e in group)])
+            return
+        for share, endpoints in split.limited:
+            group = Pool(self.digest)
+            group.fill(endpoints)
+            if group.has_healthy or group.trials:
+                self.groups.append((share, group))
+            else:
+                group.clear()
+
+    def group_at(self, draw: float) -> "Pool":
+        """Return the pool for a request: `draw` is a random number, at least 0 and less than 1."""
+        for share, group in self.groups:
+            if draw < share:
+                return group
+            draw -= share
+        return self
 
     def fill(self, endpoints: Iterable[Endpoint]) -> None:
         """Fill an empty pool with the endpoints of a service, by their state and ejection state.
@@ -74,6 +110,7 @@ class Pool:
                 ejected.append(endpoint)
             else:
                 unanswering.append(endpoint)
+        self.has_healthy = bool(healthy)
         self.is_panicking = len(ejected) > len(healthy)
         if self.is_panicking:
             healthy += ejected
@@ -106,6 +143,9 @@ class Pool:
         for endpoint in self.members:
             endpoint.pool = None
         self.members, self.trials, self.levels, self.lowest_level = [], [], [[]], 0
+        for _, group in self.groups:
+            group.clear()
+        self.groups = []
 
     def move(self, endpoint: Endpoint, level: int) -> None:
         """Move a member to `level` and update `lowest_level`."""

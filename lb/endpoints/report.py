@@ -21,8 +21,12 @@ _ADDR = re.compile(
     r"(?:\[[0-9a-fA-F:.%]{2,64}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?):([1-9]\d{0,4})"
 )
 _DIGEST = re.compile(r"(?:[0-9a-f]{64})?")
+VERSION = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._:-]{0,126}[A-Za-z0-9])?)?")
 
 InstanceKey = tuple[str, str, str]
+
+# The environment variable by which whoever starts a loader names the version in its reports.
+VERSION_VARIABLE = "ASE_LOADER_VERSION"
 
 PROTOCOLS = {"native": 1, "xsf": 2}  # enum ase.v1.Protocol
 
@@ -61,7 +65,8 @@ class Instance:
     `epoch` is a random number that identifies the process; 0 if it reports none. The loader accepts
     at most `total` requests at a time and runs `best` of them; the others are queued there. With a
     `max_batch` above 1 it runs them in batches of at most that many. `digest` is the sha256 of its
-    schema document in hex; empty if it reports none.
+    schema document in hex; empty if it reports none. `version` says which version of the model it
+    runs, and is empty if it does not.
     """
 
     svc: str
@@ -74,6 +79,7 @@ class Instance:
     best: int = 1
     report_mode: ReportMode = ReportMode.ON_CHANGE
     max_batch: int = 1
+    version: str = ""
 
     @property
     def key(self) -> InstanceKey:
@@ -135,6 +141,7 @@ def decode_report(message: LoadReport) -> Report:
         total=message.total,
         best=message.best or message.total,
         max_batch=message.max_batch or 1,
+        version=message.version,
     )
     load = Load(
         seq=message.seq,
@@ -178,6 +185,7 @@ def encode_report(report: Report) -> LoadReport:
         tells_held=load.requests_by_gateway is not None,
         protocol=PROTOCOLS[instance.protocol],
         schema_digest=instance.digest,
+        version=instance.version,
     )
     if report.document:
         message.schema.digest = instance.digest
@@ -223,3 +231,7 @@ def _check(message: LoadReport) -> None:
         raise InvalidReportError(f"held: must name at most {MAX_GATEWAYS} gateways")
     if not _DIGEST.fullmatch(message.schema_digest):
         raise InvalidReportError("schema_digest: must be a sha256 in lower-case hex, or empty")
+    if not VERSION.fullmatch(message.version):
+        raise InvalidReportError(
+            "version: must be up to 128 letters, digits, '.', '_', ':' and '-', or empty"
+        )

@@ -18,6 +18,7 @@ from lb.endpoints.lifecycle import (
     StateChange,
 )
 from lb.endpoints.report import Instance, InstanceKey, Load, Report, ReportMode
+from lb.endpoints.traffic import TrafficRules, TrafficSplit, TrafficTable, split_by_traffic
 
 # Interval in seconds at which medians are recomputed. In a service of at most _SMALL_SERVICE
 # instances they are also recomputed when an instance joins.
@@ -48,7 +49,7 @@ class _ServiceEndpoints:
     """The endpoints of one service, their medians and their pool.
 
     `pool` is None before the first pick. It is replaced after an endpoint joins, leaves or changes
-    its state, and if a pick has another schema digest.
+    its state, if a pick has another schema digest, and if traffic rules change.
     """
 
     __slots__ = ("endpoints", "has_stable_medians", "medians", "pool")
@@ -101,6 +102,7 @@ class EndpointTable:
     endpoint is removed after `ttl`. A new endpoint gets its full share after `ramp`. A table that
     follows a hub does not detect silence itself; its `silence_timeout` is None. `report_stats` is
     for the metrics.
+    `traffic` has the shares of versions.
 
     Every endpoint is in `_endpoints` and in `_services[service].endpoints`, under the same key. A
     service without endpoints has no entry.
@@ -125,6 +127,8 @@ class EndpointTable:
         self._epoch_history = EpochHistory()
         self._on_join: Callable[[Endpoint], None] | None = None
         self._on_report: Callable[[Endpoint], None] | None = None
+        self._on_traffic: Callable[[], None] | None = None
+        self.traffic = TrafficTable()
 
     def __iter__(self) -> Iterator[Endpoint]:
         return iter(list(self._endpoints.values()))
@@ -173,6 +177,27 @@ class EndpointTable:
         """Call `on_join` with each endpoint that a report adds, `on_report` after each report."""
         self._on_join, self._on_report = on_join, on_report
 
+    def set_traffic(self, rules: TrafficRules) -> bool:
+        """Take the traffic rules of an owner; return whether they are news.
+
+        Raises InvalidTrafficError.
+        """
+        if not self.traffic.apply(rules):
+            return False
+        for service_id in self._services:
+            self.invalidate_pool(service_id)
+        if self._on_traffic is not None:
+            self._on_traffic()
+        return True
+
+    def on_traffic(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called after traffic rules have changed."""
+        self._on_traffic = callback
+
+    def split(self, service_id: str) -> TrafficSplit:
+        """Return the endpoints of a service by the shares of their versions."""
+        return split_by_traffic(self.endpoints_of(service_id), self.traffic.shares)
+
     def get(self, key: InstanceKey) -> Endpoint | None:
         """Return the endpoint of an instance, or None."""
         return self._endpoints.get(key)
@@ -196,7 +221,7 @@ class EndpointTable:
             if pool is not None:
                 pool.clear()
             service.pool = pool = Pool(digest)
-            pool.fill(service.endpoints.values())
+            pool.fill_by_traffic(split_by_traffic(service.endpoints.values(), self.traffic.shares))
         return pool
 
     def invalidate_pool(self, service_id: str) -> None:
@@ -244,7 +269,7 @@ class EndpointTable:
         if endpoint is not None and endpoint.instance.epoch == instance.epoch:
             if load.seq <= endpoint.load.seq:
                 return []
-            is_same_schema = endpoint.instance.digest == instance.digest
+            before = endpoint.instance
             expected = endpoint.outstanding()
             endpoint.apply_report(instance, load, own_requests, now)
             self.report_stats.reports += 1
@@ -253,7 +278,7 @@ class EndpointTable:
             if not service.has_stable_medians:
                 self._update_medians(service, now)
             endpoint.update_estimates(service.medians, self._ramp, now)
-            if not is_same_schema:
+            if (before.digest, before.version) != (instance.digest, instance.version):
                 self.invalidate_pool(instance.service)
             state_changes = self._transition(endpoint, event, now)
             if self._on_report is not None:

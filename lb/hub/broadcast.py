@@ -100,6 +100,13 @@ class Broadcaster:
         if self._subscribers:
             self._change_event.set()
 
+    def mark_traffic_changed(self) -> None:
+        """Send the traffic rules that have changed."""
+        for subscriber in self._subscribers:
+            subscriber.mark_traffic_changed()
+        if self._subscribers:
+            self._change_event.set()
+
     async def subscribe(self, request: WatchRequest) -> AsyncIterator[bytes]:
         """Yield frames: a snapshot, then one after each change, or each second without changes."""
         subscriber = Subscriber(request.gateway, tuple(request.subsvc), self._table)

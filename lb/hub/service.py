@@ -24,6 +24,7 @@ from lb.endpoints.report import (
 )
 from lb.endpoints.sweep import sweep
 from lb.endpoints.table import EndpointTable
+from lb.endpoints.traffic import InvalidTrafficError, TrafficRules
 from lb.hub.admission import AdmissionPolicy, RateLimiter, RejectReason, ReportRejectedError
 from lb.hub.broadcast import Broadcaster
 from lb.hub.counters import HubCounts
@@ -44,6 +45,8 @@ from schemas.wire import (
     PickReply,
     PickRequest,
     ReportControl,
+    Traffic,
+    TrafficReply,
     WatchRequest,
 )
 
@@ -128,6 +131,7 @@ class Hub:
         return {
             "/ase.v1.LoadBalancer/Pick": self.pick,
             "/ase.v1.LoadBalancer/Lease": self.lease,
+            "/ase.v1.LoadBalancer/SetTraffic": self.set_traffic,
         }
 
     def stream_methods(self) -> dict[str, StreamHandler]:
@@ -324,6 +328,27 @@ class Hub:
         request = LeaseRequest.FromString(data)
         return self._limit_leases.exchange(request, self._clock()).SerializeToString()
 
+    async def set_traffic(self, data: bytes, call: CallContext) -> bytes:
+        """Serve `SetTraffic`: the shares of an owner's versions; return which revision counts.
+
+        Only who may force instances offline may do it. Raises RpcError UNAUTHENTICATED or
+        INVALID_ARGUMENT.
+        """
+        try:
+            self._admission_policy.check_admin(call.metadata, call.peer)
+            rules = TrafficRules.from_message(Traffic.FromString(data))
+            if self._table.set_traffic(rules):
+                fields = {"owner": rules.owner, "shares": dict(rules.shares), "peer": call.peer}
+                _logger.info("traffic shares set", extra=fields)
+                self._broadcaster.mark_traffic_changed()
+        except ReportRejectedError as error:
+            self._counts.count_rejection(error.reason)
+            raise RpcError(Status.UNAUTHENTICATED, str(error)) from None
+        except (DecodeError, InvalidTrafficError) as error:
+            raise RpcError(Status.INVALID_ARGUMENT, f"not traffic rules: {error}") from None
+        revision = self._table.traffic.revision_of(rules.owner)
+        return TrafficReply(revision=revision).SerializeToString()
+
     async def pick(self, data: bytes, call: CallContext) -> bytes:
         """Serve `Pick`: addresses of a service, best first, for clients without a picker.
 
@@ -337,7 +362,7 @@ class Hub:
             raise RpcError(Status.INVALID_ARGUMENT, "not a PickRequest") from error
         available = [
             endpoint
-            for endpoint in self._table.endpoints_of(request.subsvc)
+            for endpoint in self._table.split(request.subsvc).admitted()
             if endpoint.state is EndpointState.UP and endpoint.instance.addr not in request.exclude
         ]
         self._rng.shuffle(available)

@@ -80,6 +80,8 @@ class Subscriber:
     first frame contains all `endpoints`. `_sent_instances` and `_sent_digests` mirror what the
     gateway knows. An instance is sent again only if its object was replaced in the table.
     `_removed_reasons` maps the ids of removed instances to reasons until the next frame.
+    `_sent_traffic` has the revisions of the traffic rules that were sent, by their owner;
+    `_is_traffic_dirty` if there may be others.
     """
 
     def __init__(
@@ -92,6 +94,8 @@ class Subscriber:
         self._sent_digests: set[str] = set()
         self._dirty: set[InstanceKey] = set()
         self._removed_reasons: dict[int, str] = {}
+        self._sent_traffic: dict[str, int] = {}
+        self._is_traffic_dirty = True
         self.mark_changed([endpoint.instance for endpoint in endpoints])
 
     def mark_changed(self, instances: Iterable[Instance]) -> None:
@@ -105,7 +109,11 @@ class Subscriber:
 
     def has_updates(self) -> bool:
         """Return whether there is something to send."""
-        return bool(self._dirty or self._removed_reasons)
+        return bool(self._dirty or self._removed_reasons or self._is_traffic_dirty)
+
+    def mark_traffic_changed(self) -> None:
+        """Note that there are other traffic rules."""
+        self._is_traffic_dirty = True
 
     def mark_removed(self, change: StateChange, instance_id: int) -> None:
         """Mark the instance with the id `instance_id` as gone."""
@@ -127,6 +135,8 @@ class Subscriber:
         """Return the next frame, serialized; the first is a snapshot. `epoch` is the hub's."""
         self._version += 1
         frame = wire.Frame(hub_epoch=epoch, version=self._version, snapshot=self._version == 1)
+        if self._is_traffic_dirty:
+            self._add_traffic(table, frame)
         encoded_loads: list[bytes] = []
         for key in self._dirty:
             endpoint = table.get(key)
@@ -144,6 +154,13 @@ class Subscriber:
         self._dirty, self._removed_reasons = set(), {}
         # Protobuf merges concatenated messages, so the encoded loads can be appended.
         return b"".join([frame.SerializeToString(), *encoded_loads])
+
+    def _add_traffic(self, table: EndpointTable, frame: wire.Frame) -> None:
+        self._is_traffic_dirty = False
+        for rules in table.traffic.rules():
+            if self._sent_traffic.get(rules.owner) != rules.revision:
+                self._sent_traffic[rules.owner] = rules.revision
+                frame.traffic.append(rules.to_message())
 
     def _add_document(self, digest: str, documents: Mapping[str, bytes], frame: wire.Frame) -> None:
         if digest in documents and digest not in self._sent_digests:
@@ -164,6 +181,7 @@ def _instance_message(instance: Instance, instance_id: int) -> wire.Instance:
         total=instance.total,
         best=instance.best,
         max_batch=instance.max_batch if instance.max_batch > 1 else 0,
+        version=instance.version,
         feed=int(instance.report_mode),
     )
 

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 from collections.abc import Callable
+from dataclasses import replace
 from math import log
 from random import Random
 from typing import Any
@@ -18,6 +19,7 @@ from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.outlier import EjectionState
 from lb.endpoints.report import Instance, Load, Report, ReportMode
 from lb.endpoints.table import EndpointTable
+from lb.endpoints.traffic import TrafficRules
 from schemas.model.errors import (
     CLIENT_GONE,
     DEADLINE,
@@ -596,3 +598,62 @@ def test_free_slots_are_found_while_applications_contend() -> None:
     assert len(fill(fleet)) == 4, "six slots, of which two are taken"
     fleet.advance_to(fleet.loop.now + CONTENTION_S)
     assert len(fill(fleet)) == 6, "and the queues again, once they do not contend"
+
+
+class VersionFleet(Fleet):
+    """Two instances of v1 and two of v2, which gets the share of the rules."""
+
+    def __init__(self, share: float, **options: Any) -> None:
+        super().__init__(4, **options)
+        self.instances = [
+            replace(instance, version="v1" if number < 2 else "v2")
+            for number, instance in enumerate(self.instances)
+        ]
+        self.report()
+        self.table.set_traffic(TrafficRules("deployer", 1, {"v2": share}))
+
+    def picks_of_v2(self, count: int, key: str = "") -> int:
+        """Return how many of so many requests, one after another, went to v2."""
+        picked = 0
+        for _ in range(count):
+            lease = self.balancer.acquire("ocr", "d", (), key)
+            picked += lease.instance.version == "v2"
+            lease.release()
+        return picked
+
+
+def test_version_gets_its_share_of_the_requests() -> None:
+    assert VersionFleet(0.0).picks_of_v2(1000) == 0
+    assert VersionFleet(1.0).picks_of_v2(1000) == 1000
+    assert 60 < VersionFleet(0.1).picks_of_v2(1000) < 140
+
+
+def test_requests_of_a_key_stay_with_a_version() -> None:
+    fleet = VersionFleet(0.2)
+    picks = [fleet.picks_of_v2(5, f"user-{number}") for number in range(200)]
+    assert set(picks) == {0, 5}
+    assert 20 < picks.count(5) < 60
+
+
+def test_full_version_leaves_its_share_to_the_others_but_not_the_other_way_round() -> None:
+    fleet = VersionFleet(1.0, total=1)
+    leases = [fleet.balancer.acquire("ocr", "d") for _ in range(4)]
+    assert [lease.instance.version for lease in leases] == ["v2", "v2", "v1", "v1"]
+    for lease in leases:
+        lease.release()
+    held = VersionFleet(0.0, total=1)
+    kept = [held.balancer.acquire("ocr", "d") for _ in range(2)]
+    with pytest.raises(AseError) as error_info:
+        held.balancer.acquire("ocr", "d")
+    assert error_info.value.spec is LOADER_FULL
+    assert held.balancer.must_shed("ocr", "d", "", 0.0)
+    held.table.set_traffic(TrafficRules("deployer", 2, {"v2": 0.5}))
+    assert not held.balancer.must_shed("ocr", "d", "", 0.0)
+    for lease in kept:
+        lease.release()
+
+
+def test_rules_that_are_gone_limit_nothing() -> None:
+    fleet = VersionFleet(0.0)
+    fleet.table.set_traffic(TrafficRules("deployer", 2, {}))
+    assert 300 < fleet.picks_of_v2(1000) < 700

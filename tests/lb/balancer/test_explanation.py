@@ -11,6 +11,7 @@ from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.outlier import EjectionCause, EjectionState
 from lb.endpoints.report import Instance, Load, Report, ReportMode, ServingState
 from lb.endpoints.table import EndpointTable
+from lb.endpoints.traffic import TrafficRules
 
 
 class Fleet:
@@ -29,9 +30,13 @@ class Fleet:
         digest: str = "d",
         mode: ReportMode = ReportMode.ON_CHANGE,
         running: int = 0,
+        version: str = "",
     ) -> None:
         addr = f"a:{number}"
-        instance = Instance("ase", "ocr", addr, 7, digest=digest, total=4, best=4, report_mode=mode)
+        instance = Instance(
+            "ase", "ocr", addr, 7, digest=digest, total=4, best=4, report_mode=mode,
+            version=version,
+        )  # fmt: skip
         self.seq += 1
         load = Load(self.seq, state, service_ms=10.0, served=99, running=running)
         self.table.apply(Report(instance, load), 10.0)
@@ -173,3 +178,19 @@ def test_operator_may_eject_most_instances() -> None:
     assert {addr: verdict for addr, (verdict, _) in fleet.verdicts().items()} == {
         "a:0": "ejected", "a:1": "ejected", "a:2": "candidate",
     }  # fmt: skip
+
+
+def test_version_with_a_share_says_so() -> None:
+    fleet = Fleet()
+    for number, version in ((1, "v2"), (2, "v3")):
+        fleet.report(number, version=version)
+    fleet.table.set_traffic(TrafficRules("deployer", 1, {"v2": 0.25, "v3": 0.0}))
+    assert fleet.verdicts() == {
+        "a:0": ("candidate", ""),
+        "a:1": ("candidate", "version v2 gets 25% of the requests"),
+        "a:2": ("held back", "version v3 gets 0% of the requests"),
+    }
+    candidates = preview_picks(fleet.table, "ocr", "d", lambda: LeastExpectedDelay(Random(1)), 10.5)
+    assert [(c.instance, c.share) for c in candidates] == [
+        ("a:0", 0.75), ("a:1", 0.25), ("a:2", 0.0),
+    ]  # fmt: skip

@@ -1,5 +1,6 @@
 """A view follows a hub by frames alone: joined to a follower with no network between them."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -8,6 +9,7 @@ from lb.client.view import FrameGapError, HubView, ReportingViews
 from lb.endpoints.lifecycle import EndpointEvent, StateChange
 from lb.endpoints.report import Instance, Load, Report, ReportMode, ServingState
 from lb.endpoints.table import EndpointTable
+from lb.endpoints.traffic import TrafficRules
 from lb.hub.subscriber import EncodedLoadCache, Subscriber
 from schemas.wire import Frame
 
@@ -319,3 +321,32 @@ def test_restarted_empty_hub_makes_no_suspects_of_the_other_hub() -> None:
     gateway.pairs[0].reconnect()
     assert gateway.pairs[0].transfer() == []
     assert gateway.endpoint_state == ("up", 3)
+
+
+def test_traffic_rules_reach_the_gateway_once_and_outlive_the_hub() -> None:
+    pair = HubGatewayPair()
+    pair.report(Report(replace(INSTANCE, version="v2"), Load(1)))
+    pair.hub_table.set_traffic(TrafficRules("deployer", 4, {"v2": 0.5}))
+    pair.transfer()
+    endpoint = pair.gateway_table.get(INSTANCE.key)
+    assert endpoint is not None
+    assert endpoint.instance.version == "v2"
+    assert pair.gateway_table.traffic.shares == {"v2": 0.5}
+    pair.hub_table.set_traffic(TrafficRules("deployer", 5, {}))
+    assert not pair.next_frame().traffic  # nobody has told the subscriber
+    pair.reconnect()
+    pair.transfer()
+    assert pair.gateway_table.traffic.shares == {}
+    pair.gateway_table.set_traffic(TrafficRules("deployer", 6, {"v3": 0.0}))
+    pair.reconnect()
+    pair.transfer()  # of a hub that knows older rules
+    assert pair.gateway_table.traffic.shares == {"v3": 0.0}
+
+
+def test_rules_that_cannot_be_read_do_not_stop_the_view() -> None:
+    pair = HubGatewayPair()
+    pair.report(Report(INSTANCE, Load(1)))
+    frame = pair.next_frame()
+    frame.traffic.add(owner="", revision=1)
+    pair.view.apply(frame, 0.0)
+    assert pair.gateway_table.get(INSTANCE.key) is not None

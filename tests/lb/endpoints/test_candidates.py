@@ -9,6 +9,7 @@ from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.lifecycle import EndpointEvent, EndpointState
 from lb.endpoints.outlier import EjectionCause, EjectionState
 from lb.endpoints.report import Instance, Load
+from lb.endpoints.traffic import split_by_traffic
 
 
 def make_endpoint(
@@ -165,3 +166,51 @@ def test_endpoints_stay_usable_when_most_streams_break() -> None:
         )
         == "a e f"
     )
+
+
+def make_split_pool(shares: dict[str, float], *endpoints: Endpoint) -> Pool:
+    pool = Pool("d")
+    pool.fill_by_traffic(split_by_traffic(endpoints, shares))
+    return pool
+
+
+def make_version(addr: str, version: str, *, digest: str = "d") -> Endpoint:
+    instance = Instance("ase", "ocr", addr, 7, digest=digest, total=4, best=4, version=version)
+    return Endpoint(instance, Load(1, served=1), EndpointState.UP, 0.0)
+
+
+def test_versions_with_a_share_have_pools_of_their_own() -> None:
+    pool = make_split_pool(
+        {"v2": 0.25, "v3": 0.0},
+        make_version("a", "v1"), make_version("b", "v2"), make_version("c", "v3"),
+    )  # fmt: skip
+    assert joined_addrs(pool.members) == "a"
+    assert [(share, joined_addrs(group.members)) for share, group in pool.groups] == [
+        (0.25, "b"), (0.0, "c"),
+    ]  # fmt: skip
+    draws = [joined_addrs(pool.group_at(draw / 8).members) for draw in range(8)]
+    assert draws == ["b", "b", "a", "a", "a", "a", "a", "a"]
+
+
+def test_shares_do_not_count_if_no_other_version_is_healthy() -> None:
+    ejected = make_ejected("a")
+    pool = make_split_pool({"v2": 0.0}, ejected, make_version("b", "v2"))
+    assert (joined_addrs(pool.members), pool.groups) == ("b", [])
+    other_schema = make_version("c", "v1", digest="e")
+    pool = make_split_pool({"v2": 0.0}, other_schema, make_version("b", "v2"))
+    assert (joined_addrs(pool.members), pool.groups) == ("b", [])
+
+
+def test_version_without_healthy_endpoints_gets_no_pool() -> None:
+    sick = make_version("b", "v2")
+    sick.outlier_detector.state = EjectionState.EJECTED
+    pool = make_split_pool({"v2": 0.5}, make_version("a", "v1"), sick)
+    assert (joined_addrs(pool.members), pool.groups, sick.pool) == ("a", [], None)
+
+
+def test_pool_that_is_cleared_leaves_its_groups() -> None:
+    limited = make_version("b", "v2")
+    pool = make_split_pool({"v2": 0.5}, make_version("a", "v1"), limited)
+    assert limited.pool is pool.groups[0][1]
+    pool.clear()
+    assert (limited.pool, pool.groups) == (None, [])

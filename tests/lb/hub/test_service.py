@@ -12,7 +12,17 @@ from aseloader import declare
 from lb.endpoints import report
 from lb.endpoints.report import Instance, Load, Report
 from schemas.model import document
-from schemas.wire import Frame, LoadReport, PickReply, PickRequest, ReportControl, WatchRequest
+from schemas.wire import (
+    Frame,
+    LoadReport,
+    PickReply,
+    PickRequest,
+    ReportControl,
+    Traffic,
+    TrafficReply,
+    VersionShare,
+    WatchRequest,
+)
 from tests.harness import Hub
 from tests.wrappers.probe import Probe
 
@@ -176,3 +186,30 @@ def test_end_of_old_stream_does_not_remove_reconnected_loader(
     new_feeder.close()
     assert list(new_feeder.controls) == []
     assert "back:1" not in {candidate.addr for candidate in pick(channel, nbest=9).candidates}
+
+
+def test_traffic_rules_are_set_watched_and_heeded_by_picks(channel: grpc.Channel) -> None:
+    feeders = [ReportStream(channel) for _ in range(2)]
+    for feeder, addr, version in ((feeders[0], "t:1", "t1"), (feeders[1], "t:2", "t2")):
+        feeder.send(make_report(addr, version=version))
+        next(feeder.controls)
+    set_traffic = channel.unary_unary("/ase.v1.LoadBalancer/SetTraffic")
+    frames = channel.unary_stream("/ase.v1.LoadBalancer/Watch")(
+        WatchRequest(gateway="g").SerializeToString()
+    )
+    next(frames)
+    rules = Traffic(owner="d", revision=7, shares=[VersionShare(version="t2", share=0.0)])
+    assert TrafficReply.FromString(set_traffic(rules.SerializeToString())).revision == 7
+    while not (traffic := Frame.FromString(next(frames)).traffic):
+        pass
+    assert [share.version for share in traffic[0].shares] == ["t2"]
+    assert "t:2" not in {candidate.addr for candidate in pick(channel, nbest=9).candidates}
+    stale = Traffic(owner="d", revision=6)
+    assert TrafficReply.FromString(set_traffic(stale.SerializeToString())).revision == 7
+    rules.shares[0].share = 2.0
+    with pytest.raises(grpc.RpcError) as error_info:
+        set_traffic(rules.SerializeToString())
+    assert error_info.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "share of t2: must be 0 to 1" in str(error_info.value.details())
+    for feeder in feeders:
+        feeder.close()

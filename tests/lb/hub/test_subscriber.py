@@ -5,6 +5,7 @@ from dataclasses import replace
 from lb.endpoints.lifecycle import EndpointEvent
 from lb.endpoints.report import Instance, Load, Report
 from lb.endpoints.table import EndpointTable
+from lb.endpoints.traffic import TrafficRules
 from lb.hub.subscriber import EncodedLoadCache, Subscriber
 from schemas.wire import Frame
 
@@ -144,3 +145,19 @@ def test_static_instances_are_not_sent() -> None:
 
 def test_age_is_capped() -> None:
     assert {load.age_ms for load in HubFixture().next_frame(1e9).loads} == {2**32 - 1}
+
+
+def test_traffic_rules_are_sent_when_they_change() -> None:
+    hub = HubFixture()
+    hub.table.set_traffic(TrafficRules("one", 1, {"v1": 0.0}))
+    hub.table.set_traffic(TrafficRules("two", 1, {"v2": 0.5}))
+    assert {rules.owner for rules in hub.next_frame().traffic} == {"one", "two"}
+    hub.table.set_traffic(TrafficRules("two", 2, {}))
+    assert not hub.subscriber.has_updates()
+    hub.subscriber.mark_traffic_changed()
+    assert hub.subscriber.has_updates()
+    changed = hub.next_frame().traffic
+    assert [(rules.owner, rules.revision, len(rules.shares)) for rules in changed] == [
+        ("two", 2, 0)
+    ]
+    assert not hub.next_frame().traffic
