@@ -68,6 +68,7 @@ COMMANDS = {
     "deploy status": ("asectl.deployments.status", "list deployments, or show how far one is"),
     "deploy logs": ("asectl.deployments.logs", "print what a replica has written"),
     "deploy scale": ("asectl.deployments.scale", "change the number of replicas"),
+    "deploy promote": ("asectl.deployments.promote", "let a canary take all requests"),
     "deploy rollback": ("asectl.deployments.rollback", "return to the revision before"),
     "deploy delete": ("asectl.deployments.delete", "finish its requests, and end a deployment"),
     "setup": ("asectl.setup", "keep where the registry is, our key, project and region"),

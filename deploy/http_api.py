@@ -26,6 +26,7 @@ from deploy.engine.load_view import LoadView
 from deploy.engine.pipeline import Pipeline
 from deploy.engine.repository import DeploymentRepository
 from deploy.openapi import BASE_PATH, build_openapi
+from deploy.pipelines.catalog import CANARY_STEP
 from deploy.plan import plan_lines
 from deploy.shimlets.interface import ReplicaStatus, Shimlet, ShimletError
 from deploy.workloads.phases import DeploymentPhase
@@ -100,6 +101,7 @@ class DeployApi:
             ("DELETE", one, self._delete),
             ("POST", f"{one}/scale", self._scale),
             ("POST", f"{one}/rollback", self._roll_back),
+            ("POST", f"{one}/promote", self._promote),
             ("GET", f"{one}/pipeline", self._show_pipeline),
             ("GET", f"{one}/logs", self._show_logs),
             ("GET", f"{one}/events", self._watch_one),
@@ -153,6 +155,13 @@ class DeployApi:
             "rollback", name, lambda entry: commands.roll_back(entry, name, author, self._now())
         )
 
+    async def _promote(self, request: Request) -> Response:
+        author = self._require(request, Role.PUBLISHER).name
+        name = request.path_params["id"]
+        return await self._change(
+            "promote", name, lambda entry: commands.promote(entry, name, author, self._now())
+        )
+
     async def _plan(self, request: Request) -> Response:
         self._require(request, Role.READER)
         spec = self._complete(read_spec(await _read_json(request)))
@@ -179,6 +188,9 @@ class DeployApi:
             if name and name not in available:
                 names = ", ".join(available)
                 raise _ApiError(400, f"{kind}: unknown {kind} {name!r}; there are {names}")
+        pipeline = self._pipelines[spec.pipeline or self._settings.pipeline]
+        if spec.canary is not None and all(step.name != CANARY_STEP for step in pipeline.steps):
+            raise _ApiError(400, f"canary: pipeline {pipeline.name!r} has no step {CANARY_STEP!r}")
         wanted = self._repository.get(spec.id).wanted
         present = wanted.spec.shimlet if wanted is not None else ""
         return replace(spec, shimlet=spec.shimlet or present or self._settings.shimlet)
@@ -369,6 +381,7 @@ def _describe(deployment_id: str, entry: DeploymentEntry) -> dict[str, Any]:
         "replicaCount": spec.replicas if spec is not None else 0,
         "revision": spec.revision if spec is not None else "",
         "serving": status.serving,
+        "share": status.share,
         "author": wanted.author if wanted is not None else "",
         "updateTime": _time_text(status.updated_at),
     }

@@ -3,6 +3,7 @@
 import re
 from typing import Any, Final
 
+from deploy.workloads.canary import PROMOTIONS
 from deploy.workloads.phases import DeploymentPhase
 
 BASE_PATH: Final = "/api/v1/modserv"
@@ -37,6 +38,18 @@ _SPEC: Final[dict[str, Any]] = {
         "config": {"type": "object", "additionalProperties": _TEXT},
         "probes": _COUNT,
         "startTimeout": {"type": "number", "description": "seconds"},
+        "canary": {
+            "type": "object",
+            "properties": {
+                "share": {"description": "of the requests: a number to 1, or as 10%"},
+                "promotion": {"type": "string", "enum": [*PROMOTIONS]},
+                "requests": _COUNT,
+                "errorTolerance": {"type": "number"},
+                "slowdown": {"type": "number"},
+            },
+            "required": ["share"],
+            "additionalProperties": False,
+        },
         "shimlet": _TEXT,
         "shimletName": _TEXT,
         "pipeline": _TEXT,
@@ -69,6 +82,7 @@ _OPERATIONS: Final[tuple[tuple[str, str, str, Any, Any, tuple[str, ...]], ...]] 
     ("POST", "/{id}/scale", "Change the number of replicas",
      {"type": "object", "properties": {"replicaCount": _COUNT}}, {"type": "object"}, ()),
     ("POST", "/{id}/rollback", "Return to the revision before", None, {"type": "object"}, ()),
+    ("POST", "/{id}/promote", "End the canary: all requests", None, {"type": "object"}, ()),
     ("GET", "/{id}/pipeline", "The steps and their results", None, {"type": "object"}, ()),
     ("GET", "/{id}/logs", "What a replica has written", None, None, ("replica", "lines")),
     ("GET", "/{id}/events", "Events, as server-sent events", None, None, ("after",)),

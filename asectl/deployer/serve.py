@@ -38,13 +38,16 @@ from deploy.shimlets.kubernetes_api import ClusterAccess, KubernetesApi
 from deploy.shimlets.process import ProcessShimlet
 from deploy.workloads.quantities import parse_memory
 from deploy.workloads.quota import Quota
+from deploy.workloads.traffic import traffic_shares
 from gateway.access.key_store import KeyFile, KeyStore
 from gateway.access.key_watch import watch_keys
 from gateway.server import HttpServer, admin_server
 from gateway.telemetry.admin import AdminAccess
 from lb.client.remote_hubs import RemoteHubs
+from lb.client.traffic_sender import TrafficSender
 from lb.credentials import HubCredentials
 from lb.endpoints.lifecycle import StateChange
+from lb.endpoints.traffic import TrafficRules
 from registry.access import Authorizer, OpenAuthorizer
 from registry.store.etcd import EtcdStore
 from registry.store.interfaces import Store, StoreLockedError
@@ -121,6 +124,7 @@ class DeployerProcess:
             name = f"{socket.gethostname()}:{options.port}#{os.getpid()}"
             self._shared = SharedLeadership(store, name, time.monotonic, self._on_elected)
         self._leadership: Leadership = self._shared or SoleLeadership()
+        self._traffic = _create_traffic_sender(config, base, self._rules)
         self._engine = DeploymentEngine(
             self._repository,
             self._shimlets,
@@ -129,6 +133,7 @@ class DeployerProcess:
             self._bus,
             self._leadership,
             settings,
+            traffic=self._traffic,
             clock=time.monotonic,
             now=time.time,
         )
@@ -167,7 +172,7 @@ class DeployerProcess:
 
     def tasks(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs as long as the deployer does."""
-        works = [self._repository.follow(), self._engine.run()]
+        works = [self._repository.follow(), self._engine.run(), self._traffic.run()]
         if self._shared is not None:
             works.append(self._shared.run())
         if self._keys is not None:
@@ -195,6 +200,13 @@ class DeployerProcess:
         await self._hubs.stop()
         for shimlet in self._shimlets.values():
             await shimlet.close()
+
+    def _rules(self) -> TrafficRules | None:
+        """Return the shares of all revisions; None if another deployer leads."""
+        if not self._leadership.is_leader:
+            return None
+        entries = map(self._repository.get, self._repository.ids())
+        return TrafficRules(self._repository.owner, 0, traffic_shares(entries))
 
     def _on_elected(self) -> None:
         self._engine.notify_all()
@@ -241,10 +253,14 @@ def engine_settings(options: DeployerOptions, pipeline: str, models: Path) -> En
     )
 
 
+def _hub_options(config: Config) -> LbOptions:
+    return replace(config.lb, hub=config.deployer.hubs)
+
+
 def _create_hubs(
     config: Config, base: Path, on_change: Callable[[StateChange], None]
 ) -> RemoteHubs:
-    lb: LbOptions = replace(config.lb, hub=config.deployer.hubs)
+    lb = _hub_options(config)
     return RemoteHubs(
         lb,
         HubCredentials.from_options(lb, base),
@@ -252,6 +268,18 @@ def _create_hubs(
         time.monotonic,
         SystemRandom(),
         on_change,
+    )
+
+
+def _create_traffic_sender(
+    config: Config, base: Path, get_rules: Callable[[], TrafficRules | None]
+) -> TrafficSender:
+    lb = _hub_options(config)
+    return TrafficSender(
+        lb.hub.split(","),
+        HubCredentials.from_options(lb, base),
+        get_rules,
+        lambda: int(time.time() * 1000),
     )
 
 

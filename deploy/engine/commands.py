@@ -5,6 +5,7 @@ Every transaction expects the revisions that its decision was made from, as thos
 
 from dataclasses import replace
 
+from deploy.workloads.phases import DeploymentPhase
 from deploy.workloads.records import WANTED, Deployment, DeploymentEntry
 from deploy.workloads.spec import MAX_REPLICAS, DeploymentSpec
 from registry.store.interfaces import Transaction
@@ -72,6 +73,26 @@ def roll_back(entry: DeploymentEntry, deployment_id: str, author: str, now: floa
             restored = replace(spec, replicas=deployment.spec.replicas)
             return _write(entry, deployment.change(restored, author, now))
     raise DeploymentConflictError(f"{deployment_id}: there is no other revision before this one")
+
+
+def promote(
+    entry: DeploymentEntry, deployment_id: str, author: str, now: float
+) -> Transaction | None:
+    """Have the wanted revision take all requests; None if somebody has done so.
+
+    Raises DeploymentNotFoundError, DeploymentConflictError if it serves already, or has failed.
+    """
+    deployment = _existing(entry, deployment_id)
+    revision, status = deployment.spec.revision, entry.status
+    if deployment.promoted == revision:
+        return None
+    if status.generation == deployment.generation:
+        if status.serving == revision:
+            raise DeploymentConflictError(f"{deployment_id}: {revision} serves already")
+        if status.phase is DeploymentPhase.FAILED:
+            raise DeploymentConflictError(f"{deployment_id}: {revision} has failed")
+    promoted = replace(deployment, promoted=revision, author=author, updated_at=now)
+    return _write(entry, promoted)
 
 
 def delete(

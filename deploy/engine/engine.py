@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from deploy.engine.events import EventBus
 from deploy.engine.leadership import Leadership
@@ -32,7 +32,8 @@ from registry.store.interfaces import ConflictError, StoreError, Transaction
 _logger = logging.getLogger("ase.deploy")
 
 _WORKERS: Final = 8
-_RECHECK_S: Final = 0.2  # while a step waits
+# While a step waits: less often, the longer it has waited.
+_RECHECK_S, _MAX_RECHECK_S, _RECHECK_SHARE = 0.2, 2.0, 0.05
 _IDLE_S: Final = 60.0
 _MAX_REASON: Final = 4000
 
@@ -57,15 +58,27 @@ class EngineSettings:
     models: Path = Path()
 
 
+class Traffic(Protocol):
+    """What has gateways heed the shares of revisions (`deploy/workloads/traffic.py`)."""
+
+    def notify(self) -> None:
+        """Note that shares may have changed."""
+
+    async def settle(self) -> str:
+        """Have hubs know the shares of now; return why none does, or ""."""
+
+
 @dataclass(slots=True)
 class StepContext:
     """What the steps of a pipeline work with.
 
-    `spec` is what is wanted, `serving` the revision that serves now ("" if none), which is kept
-    whatever happens: a step that has shifted the requests sets it. `is_deletion`:
-    the step is undone because the deployment is deleted, not because a rollout has failed. Steps
-    may add entries to `config`, the argument of the wrapper's `init`, and to `env`, and set
-    `service` and `endpoint`.
+    `now` is the Unix time, `spec` is what is wanted, `serving` the revision that serves now ("" if
+    none), which is kept whatever happens: a step that has shifted the requests sets it. `share` is
+    that of the requests that the wanted revision gets until it serves, `replaced` the revision that
+    served before, `promoted` the one that somebody has promoted by hand. `is_deletion`: the step is
+    undone because the deployment is deleted, not because a rollout has failed. Steps may add
+    entries to `config`, the argument of the wrapper's `init`, and to `env`, and set `service`,
+    `endpoint`, `serving`, `share` and `replaced`.
     """
 
     spec: DeploymentSpec
@@ -73,7 +86,12 @@ class StepContext:
     load_view: LoadView
     settings: EngineSettings
     others: list[DeploymentSpec]
+    now: float
+    traffic: Traffic
     serving: str
+    share: float = 0.0
+    replaced: str = ""
+    promoted: str = ""
     is_deletion: bool = False
     config: dict[str, str] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
@@ -127,6 +145,7 @@ class DeploymentEngine:
         leadership: Leadership,
         settings: EngineSettings,
         *,
+        traffic: Traffic,
         clock: Callable[[], float],
         now: Callable[[], float],
     ) -> None:
@@ -139,6 +158,7 @@ class DeploymentEngine:
         self._bus = bus
         self._leadership = leadership
         self._settings = settings
+        self._traffic = traffic
         self._clock = clock
         self._now = now
         self._woken = asyncio.Event()
@@ -246,7 +266,12 @@ class DeploymentEngine:
             self._load_view,
             self._settings,
             [other for other in others if other.id != spec.id],
+            self._now(),
+            self._traffic,
             status.serving,
+            status.share,
+            status.replaced,
+            entry.wanted.promoted,
             service=status.service,
             endpoint=status.endpoint,
         )
@@ -269,7 +294,8 @@ class DeploymentEngine:
             await run.note(verdict.reason)
             return self.queue.retry(wanted.spec.id, self._clock())
         await run.wait(verdict.reason)
-        return _RECHECK_S
+        waited_s = self._now() - run.status.step(verdict.step).started_at
+        return min(max(waited_s * _RECHECK_SHARE, _RECHECK_S), _MAX_RECHECK_S)
 
     async def _keep_serving(
         self, wanted: Deployment, context: StepContext, status: DeploymentStatus
@@ -357,7 +383,9 @@ class DeploymentEngine:
         }
         deletes = frozenset({wanted_key} if ends else ())
         transaction = Transaction({key: status.to_bytes()}, deletes, expected)
-        return await self._repository.commit(transaction)
+        revision = await self._repository.commit(transaction)
+        self._traffic.notify()
+        return revision
 
     def publish(self, topic: str, deployment_id: str, **data: object) -> None:
         """Publish an event of a deployment."""
@@ -396,7 +424,7 @@ class _Run:
             if status.phase is not DeploymentPhase.TERMINATING:
                 await self._write(replace(status, steps=()), DeploymentPhase.TERMINATING, "")
         elif status.generation != wanted.generation:
-            started = replace(status, steps=(), generation=wanted.generation)
+            started = replace(status, steps=(), share=0.0, generation=wanted.generation)
             await self._write(started, self._busy_phase(), "the specification has changed")
 
     async def save(self, result: StepResult) -> None:
@@ -437,7 +465,7 @@ class _Run:
     async def end(self) -> None:
         """Note that nothing of it is left."""
         self.context = None
-        status = replace(self.status, serving="", endpoint="", steps=())
+        status = replace(self.status, serving="", replaced="", endpoint="", steps=())
         await self._write(status, DeploymentPhase.TERMINATED, "", ends=True)
 
     def _busy_phase(self) -> DeploymentPhase:
@@ -463,6 +491,8 @@ class _Run:
             status = replace(
                 status,
                 serving=context.serving,
+                share=context.share,
+                replaced=context.replaced,
                 service=context.service,
                 endpoint=context.endpoint,
             )

@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from deploy.shimlets.interface import ReplicaStatus
+from deploy.workloads.comparison import Counters, RequestOutcome
+from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.lifecycle import EndpointState
 from lb.endpoints.table import EndpointTable
 from rpc.bounded_cache import BoundedCache
@@ -49,13 +51,28 @@ class LoadView:
             self._passed.add(key, passed + 1)
         return ""
 
+    def counters_of(self, replicas: list[ReplicaStatus]) -> Counters:
+        """Return what replicas have answered since each was started."""
+        return {
+            (endpoint.instance.addr, endpoint.instance.epoch): RequestOutcome(
+                endpoint.load.served, endpoint.load.errors, endpoint.load.service_ms
+            )
+            for endpoint in self._endpoints_of(replicas)
+        }
+
+    def schemas_of(self, replicas: list[ReplicaStatus]) -> set[str]:
+        """Return the digests of the schemas that replicas report."""
+        return {endpoint.instance.digest for endpoint in self._endpoints_of(replicas)}
+
     def load_of(self, replicas: list[ReplicaStatus]) -> tuple[int, int, int]:
         """Return the requests that run, those that wait, and the slots of replicas that report."""
-        addresses = {replica.address for replica in replicas}
         running = queued = slots = 0
-        for endpoint in self._table:
-            if endpoint.instance.addr in addresses:
-                running += endpoint.load.running
-                queued += endpoint.load.queued
-                slots += endpoint.instance.best
+        for endpoint in self._endpoints_of(replicas):
+            running += endpoint.load.running
+            queued += endpoint.load.queued
+            slots += endpoint.instance.best
         return running, queued, slots
+
+    def _endpoints_of(self, replicas: list[ReplicaStatus]) -> list[Endpoint]:
+        addresses = {replica.address for replica in replicas}
+        return [endpoint for endpoint in self._table if endpoint.instance.addr in addresses]

@@ -11,6 +11,7 @@ from deploy.engine.events import EventBus
 from deploy.engine.leadership import Leadership
 from deploy.engine.repository import DeploymentRepository
 from deploy.workloads.phases import DeploymentPhase
+from deploy.workloads.traffic import traffic_shares
 
 
 class DeployMetrics(Collector):
@@ -54,6 +55,13 @@ class DeployMetrics(Collector):
         for (before, after), count in self._engine.illegal.items():
             illegal.add_metric([before, after], count)
         yield illegal
+        shares = GaugeMetricFamily(
+            "ase_deploy_traffic_share", "share of the requests of a revision that is limited",
+            labels=["revision"],
+        )  # fmt: skip
+        for revision, share in traffic_shares(entries).items():
+            shares.add_metric([revision], share)
+        yield shares
         events = CounterMetricFamily("ase_deploy_events", "events by topic", labels=["topic"])
         for topic, count in self._bus.counts.items():
             events.add_metric([topic], count)

@@ -1,7 +1,9 @@
 """The records of the deployments in a store, with a copy here that follows it."""
 
 import asyncio
+import contextlib
 import logging
+import secrets
 from collections.abc import Callable
 from typing import Final
 
@@ -14,6 +16,7 @@ from deploy.workloads.records import (
 )
 from registry.store.interfaces import (
     ChangeSet,
+    ConflictError,
     Store,
     StoreCompactedError,
     StoreError,
@@ -23,10 +26,14 @@ from registry.store.interfaces import (
 _logger = logging.getLogger("ase.deploy")
 
 _RETRY_DELAY_S: Final = 0.2
+_OWNER: Final = "deployer"
 
 
 class DeploymentRepository:
-    """Reads and writes the records. `problem` says why the store cannot be read, "" if it can."""
+    """Reads and writes the records. `problem` says why the store cannot be read, "" if it can.
+
+    `owner` is a random name of the store: deployers that share it own the same versions.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -35,6 +42,7 @@ class DeploymentRepository:
         self._on_change: list[Callable[[str], None]] = []
         self._applied = asyncio.Event()
         self.problem = ""
+        self.owner = ""
 
     def on_change(self, callback: Callable[[str], None]) -> None:
         """Have `callback` called with the id of each deployment whose wanted state has changed."""
@@ -50,6 +58,8 @@ class DeploymentRepository:
 
     async def load(self) -> None:
         """Read all records. Raises StoreError."""
+        if not self.owner:
+            self.owner = await self._read_owner()
         revision = await self._store.revision()
         records = {**await self._store.read(WANTED), **await self._store.read(STATUS)}
         self._entries = {}
@@ -82,6 +92,16 @@ class DeploymentRepository:
         while self._revision < revision:
             await self._applied.wait()
         return revision
+
+    async def _read_owner(self) -> str:
+        """Return the name of the store; give it one if it has none. Raises StoreError."""
+        while True:
+            records = await self._store.read(_OWNER)
+            if _OWNER in records:
+                return records[_OWNER].value.decode()
+            name = f"deployer-{secrets.token_hex(8)}".encode()
+            with contextlib.suppress(ConflictError):
+                await self._store.commit(Transaction({_OWNER: name}, expected={_OWNER: 0}))
 
     async def _load_again(self) -> None:
         try:

@@ -9,11 +9,15 @@ from typing import Final
 from deploy.engine.engine import StepContext
 from deploy.engine.pipeline import Pipeline, PipelineBuilder, pipeline
 from deploy.pipelines import steps
+from deploy.pipelines.canary import CanaryTrial
 from deploy.pipelines.steps import FindProblem
 
 # Other packages name a `Pipeline`, or a builder of one, by an entry point of this group.
 GROUP: Final = "athena_serving.pipelines"
+# The step that heeds `canary` of a specification.
+CANARY_STEP: Final = "canary"
 _DAY_S: Final = 86_400.0
+_WEEK_S: Final = 7 * _DAY_S
 
 
 class PipelineError(Exception):
@@ -75,13 +79,22 @@ def _beginning(name: str, find_problem: FindProblem = lambda _: "") -> PipelineB
 
 def _ending(builder: PipelineBuilder) -> Pipeline:
     """Return the pipeline with the steps that every one ends with."""
+    trial = CanaryTrial()
     return (
-        builder.step(steps.deploy, done=steps.is_deployed, undo=steps.undo_deploy, retries=20)
-        .step(steps.wait_for_load, name="waitForLoad", done=steps.is_reporting, retries=20)
+        builder.step(steps.hold, done=steps.is_held, retries=20)
+        .step(steps.deploy, done=steps.is_deployed, undo=steps.undo_deploy, retries=20)
+        .step(
+            steps.wait_for_load, name="waitForLoad", done=steps.is_reporting,
+            retries=20, timeout=_WEEK_S,  # startTimeout ends it
+        )
+        .step(
+            trial.begin, name=CANARY_STEP, done=trial.is_promoted, undo=trial.end,
+            retries=20, timeout=_WEEK_S,
+        )
         .step(steps.expose, done=steps.is_exposed)
         .step(steps.retire, done=steps.is_retired, retries=1000, timeout=_DAY_S)
         .build()
-    )
+    )  # fmt: skip
 
 
 def _find_llm_problem(context: StepContext) -> str:

@@ -151,23 +151,47 @@ async def wait_for_load(context: StepContext) -> None:
 
 
 async def is_reporting(context: StepContext) -> bool | str:
-    """Return whether every replica has reported its load and answered its probes, or which not."""
-    replicas = await context.replicas()
+    """Return whether every replica has reported its load and answered its probes, or which not.
+
+    A revision that does not serve yet fails if one of its replicas does not come to that in time.
+    """
+    replicas, spec = await context.replicas(), context.spec
     obstacles = await asyncio.gather(
-        *(context.load_view.find_obstacle(r, context.spec.probes) for r in replicas)
+        *(context.load_view.find_obstacle(r, spec.probes) for r in replicas)
     )
     problems = [obstacle for obstacle in obstacles if obstacle]
     if problems:
+        stuck = zip(replicas, obstacles, strict=True)
+        started_at = [r.started_at for r, obstacle in stuck if obstacle and r.started_at]
+        is_late = bool(started_at) and context.now > min(started_at) + spec.start_timeout
+        if is_late and context.serving != spec.revision:
+            raise StepFailedError(
+                f"after {spec.start_timeout:g} s (startTimeout): {'; '.join(problems[:3])}"
+            )
         return "; ".join(problems[:3])
     for replica in replicas:
         context.service = context.load_view.service_at(replica.address)
     return True
 
 
+async def hold(context: StepContext) -> None:
+    """Have hubs know that the wanted revision gets no requests yet."""
+    problem = await context.traffic.settle()
+    if problem:
+        raise StepFailedError(f"no hub can be told of the new revision: {problem}", is_final=False)
+
+
+async def is_held(context: StepContext) -> bool:
+    """Return whether hubs know the share of the wanted revision; one that serves has none."""
+    return context.serving == context.spec.revision or not await context.traffic.settle()
+
+
 async def expose(context: StepContext) -> None:
-    """Have the wanted revision serve: gateways know it by its reports, and the others may go."""
+    """Have the wanted revision serve: it gets all requests, the one before none, and may go."""
     if context.service:
         context.endpoint = f"{context.settings.gateway}/v1/private/{context.service}"
+    if context.serving not in ("", context.spec.revision):
+        context.replaced = context.serving
     context.serving = context.spec.revision
 
 
@@ -185,6 +209,8 @@ async def retire(context: StepContext) -> None:
 async def is_retired(context: StepContext) -> bool | str:
     """Return whether nothing of another revision is left, or what is."""
     revisions = await _other_revisions(context)
+    if not revisions:
+        context.replaced = ""
     return not revisions or f"revision {', '.join(sorted(revisions))} finishes its requests"
 
 

@@ -22,6 +22,7 @@ class Deployment:
     """What is wanted of a deployment.
 
     `generation` counts the specifications, from 1. `previous` are those before, the newest last.
+    `promoted` is the revision that somebody has promoted by hand, "" if none.
     """
 
     spec: DeploymentSpec
@@ -31,6 +32,7 @@ class Deployment:
     author: str
     created_at: float
     updated_at: float
+    promoted: str = ""
 
     def change(self, spec: DeploymentSpec, author: str, now: float) -> Self:
         """Return the deployment with another specification."""
@@ -41,6 +43,7 @@ class Deployment:
             previous=(*self.previous, self.spec)[-MAX_PREVIOUS:],
             author=author,
             updated_at=now,
+            promoted=self.promoted if self.promoted == spec.revision else "",
         )
 
     def to_bytes(self) -> bytes:
@@ -53,6 +56,7 @@ class Deployment:
             "author": self.author,
             "created_at": self.created_at,
             "updated_at": self.updated_at,
+            "promoted": self.promoted,
         }
         return _encode(tree)
 
@@ -85,6 +89,8 @@ class DeploymentStatus:
 
     `generation` is what `phase` and `steps` are about. `serving` is the revision that serves
     requests, "" if none does; `service` and `endpoint` are how it is called, once it has reported.
+    `share` is that of the requests that the wanted revision gets while another one serves, and
+    `replaced` the revision that served before, until nothing of it is left.
     """
 
     phase: DeploymentPhase = DeploymentPhase.UNKNOWN
@@ -95,6 +101,8 @@ class DeploymentStatus:
     endpoint: str = ""
     steps: tuple[StepResult, ...] = ()
     updated_at: float = 0.0
+    share: float = 0.0
+    replaced: str = ""
 
     def step(self, name: str) -> StepResult:
         """Return the result of a step; one that was not tried waits."""

@@ -1,7 +1,7 @@
 """The specification of a deployment: read from the members of the API, and written again. Pure.
 
 The members are those of Astron xmod-shim (serviceId, modelName, resourceRequirements, ...), and
-ours: `wrapper` or `image`, `config`, `modelDigest`, `probes`, `startTimeout`.
+ours: `wrapper` or `image`, `config`, `modelDigest`, `probes`, `startTimeout`, `canary`.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from deploy.workloads.canary import Canary, InvalidCanaryError, read_canary
 from deploy.workloads.quantities import cpu_text, memory_text, parse_cpu, parse_memory
 from schemas.model.suggestion import did_you_mean
 
@@ -54,6 +55,12 @@ class Resources:
     accelerator_count: int = 0
 
 
+# Replicas are the same whatever these are.
+_NOT_OF_REPLICAS: Final = (
+    "replicaCount", "probes", "startTimeout", "canary", "pipeline", "shimlet",
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class DeploymentSpec:
     """What is to run.
@@ -62,7 +69,8 @@ class DeploymentSpec:
     `image` is for those that start containers. `config` is the argument of the wrapper's `init`.
     `model_file` is a file or a folder, whose SHA-256 `model_digest` is, if it is not "". A replica
     serves once it has reported its load and answered `probes` probes; it has `start_timeout`
-    seconds for that. `shimlet` and `pipeline` are "" for those of the deployer.
+    seconds for that. A new revision has to stand the `canary`, if there is one. `shimlet` and
+    `pipeline` are "" for those of the deployer.
     """
 
     id: str
@@ -78,6 +86,7 @@ class DeploymentSpec:
     config: Mapping[str, str] = field(default_factory=dict)
     probes: int = 3
     start_timeout: float = 120.0
+    canary: Canary | None = None
     shimlet: str = ""
     pipeline: str = ""
 
@@ -85,7 +94,7 @@ class DeploymentSpec:
     def revision(self) -> str:
         """The name of what a replica is: equal only for specifications whose replicas are equal."""
         tree = self.to_json()
-        for name in ("replicaCount", "probes", "startTimeout", "pipeline", "shimlet"):
+        for name in _NOT_OF_REPLICAS:
             tree.pop(name, None)
         text = json.dumps(tree, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
@@ -113,6 +122,7 @@ class DeploymentSpec:
             "config": dict(self.config),
             "probes": self.probes,
             "startTimeout": self.start_timeout,
+            "canary": self.canary.to_json() if self.canary is not None else None,
             "shimlet": self.shimlet,
             "pipeline": self.pipeline,
         }
@@ -142,7 +152,7 @@ _MEMBERS: Final = frozenset(
     {
         "serviceId", "modelName", "wrapper", "image", "modelFile", "modelDigest", "replicaCount",
         "resourceRequirements", "contextLength", "env", "config", "probes", "startTimeout",
-        "shimlet", "pipeline",
+        "canary", "shimlet", "pipeline",
     }
 )  # fmt: skip
 _RESOURCE_MEMBERS: Final = frozenset({"acceleratorType", "acceleratorCount", "cpu", "memory"})
@@ -186,6 +196,7 @@ class _SpecReader:
             config=self._config(),
             probes=int(self._number("probes", 3, 0, 1000)),
             start_timeout=self._number("startTimeout", 120.0, 0.1, 86_400, is_whole=False),
+            canary=self._canary(),
             shimlet=self._text("shimlet"),
             pipeline=self._text("pipeline"),
         )
@@ -254,6 +265,17 @@ class _SpecReader:
         except ValueError as error:
             self._fault("resourceRequirements", str(error), name)
             return 0
+
+    def _canary(self) -> Canary | None:
+        tree = self._tree.get("canary")
+        if tree is None:
+            return None
+        try:
+            return read_canary(tree)
+        except InvalidCanaryError as error:
+            path = ("canary", error.name) if error.name else ("canary",)
+            self._add(path, error.message, error.hint)
+            return None
 
     def _env(self) -> dict[str, str]:
         rows = self._tree.get("env", [])

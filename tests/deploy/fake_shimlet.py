@@ -19,7 +19,7 @@ class FakeShimlet:
     name = "fake"
     description = "replicas in memory"
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = lambda: 1000.0) -> None:
         self.replicas: dict[str, ReplicaStatus] = {}
         self.workloads: dict[tuple[str, str], Workload] = {}
         self.broken: set[str] = set()
@@ -28,7 +28,7 @@ class FakeShimlet:
         self.fault: Callable[[str], None] = lambda _: None
         self._callbacks: list[Callable[[str], None]] = []
         self._ports = iter(range(20_000, 60_000))
-        self._time = 0.0
+        self._now = now
 
     def check(self, workload: Workload) -> str:
         """Return why it can never run a workload; see `Shimlet`."""
@@ -114,12 +114,12 @@ class FakeShimlet:
         )
 
     def _start(self, name: str, workload: Workload, before: ReplicaStatus | None) -> None:
-        self._time += 1.0
         self.starts.append(name)
+        started_at = self._now() + len(self.starts) / 1000
         crashes = before.crashes if before is not None else 0
         self.replicas[name] = ReplicaStatus(
             name, workload.revision, ReplicaState.RUNNING, f"127.0.0.1:{next(self._ports)}",
-            crashes, started_at=self._time, cpu=0.5, memory=1000,
+            crashes, started_at=started_at, cpu=0.5, memory=1000,
         )  # fmt: skip
         if workload.wrapper in self.broken:
             self.crash(name)
@@ -136,7 +136,8 @@ class FakeShimlet:
 class FakeLoaders:
     """Reports of all replicas of a fake runtime, and their answers to probes.
 
-    Those in `silent` do not report, those in `deaf` do not answer.
+    Those in `silent` do not report, those in `deaf` do not answer. `loads` are the figures that the
+    replicas of a revision report, `schemas` the digests.
     """
 
     def __init__(self, shimlet: FakeShimlet) -> None:
@@ -144,6 +145,8 @@ class FakeLoaders:
         self.silent: set[str] = set()
         self.deaf: set[str] = set()
         self.probes: list[str] = []
+        self.loads: dict[str, Load] = {}
+        self.schemas: dict[str, str] = {}
         self.view = LoadView(self.table, self._probe)
         self._shimlet = shimlet
         self._seq = 0
@@ -159,8 +162,10 @@ class FakeLoaders:
                 self.table.apply(Report(instance, down), 0.0)
         for address, replica in running.items():
             if replica.name not in self.silent and replica.state is ReplicaState.RUNNING:
-                instance = Instance("ase", "ocr", address, 7)
-                self.table.apply(Report(instance, Load(self._seq, running=1)), 0.0)
+                digest = self.schemas.get(replica.revision, "")
+                instance = Instance("ase", "ocr", address, 7, digest=digest)
+                load = self.loads.get(replica.revision, Load(running=1))
+                self.table.apply(Report(instance, replace(load, seq=self._seq)), 0.0)
 
     async def _probe(self, address: str, timeout: float) -> str:
         name = next(r.name for r in self._shimlet.replicas.values() if r.address == address)

@@ -22,6 +22,7 @@ from registry.access import Authorizer, OpenAuthorizer
 from registry.store.sqlite import SqliteStore
 from tests.clock import Clock
 from tests.deploy.fake_shimlet import FakeLoaders, FakeShimlet
+from tests.deploy.fake_traffic import FakeTraffic
 
 TIMEOUT_S = 30.0
 
@@ -39,11 +40,12 @@ class RunningDeployer:
         settings = EngineSettings(
             "fake", "wrapper", "hub:1", "http://gw", Quota(replicas=10), resync=0.05, models=folder
         )
+        self.traffic = FakeTraffic()
         pipelines = built_in()
         shimlets = {"fake": self.shimlet}
         self.engine = DeploymentEngine(
             self.repository, shimlets, pipelines, self.loaders.view, self.bus, leadership,
-            settings, clock=loop.time, now=Clock(),
+            settings, traffic=self.traffic, clock=loop.time, now=Clock(),
         )  # fmt: skip
         metrics = CollectorRegistry()
         metrics.register(DeployMetrics(self.repository, self.engine, self.bus, leadership))

@@ -71,7 +71,7 @@ def test_scaling_rolling_back_logs_and_steps(tmp_path: Path) -> None:
         assert third["serving"] == first["revision"]
         assert len(third["replicas"]) == 3
         pipeline = await deployer.data("/ocr/pipeline")
-        assert [step["state"] for step in pipeline["steps"]] == ["done"] * 7
+        assert [step["state"] for step in pipeline["steps"]] == ["done"] * 9
         logs = await deployer.send("GET", "/ocr/logs")
         assert logs.text == f"log of {logs.headers['x-replica']}"
         logs = await deployer.send("GET", "/ocr/logs?replica=x")

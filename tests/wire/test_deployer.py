@@ -266,3 +266,53 @@ def test_a_pipeline_of_ones_own_and_the_file_of_the_seed(gateway: Gateway, folde
             "shout: running",
         ]
         assert (folder / "greeted").read_text() == "shout"
+
+
+def test_a_canary_gets_its_share_and_is_promoted_or_taken_back(
+    gateway: Gateway, folder: Path
+) -> None:
+    with Deployer(gateway, folder) as deployer, httpx.Client(trust_env=False) as client:
+
+        def send(count: int) -> list[str]:
+            answers = []
+            for _ in range(count):
+                answer = client.post(f"{gateway.url}/v1/shout", json={"text": "hey"})
+                answers.append(answer.json().get("result", "failed")[-1:])
+            return answers
+
+        def start_canary(mark: str, **canary: Any) -> None:
+            file = write_spec(folder, mark, canary={"share": "30%", **canary})
+            code, output = deployer.run(file, "--wait", "3")
+            assert code == 5, output
+            assert "gets 30 % of the requests" in output
+
+        assert deployer.run(write_spec(folder, "A"))[0] == 0
+        start_canary("B", promotion="hand")
+        shares = send(300)
+        assert set(shares) == {"A", "B"}
+        assert 50 < shares.count("B") < 130
+        state = httpx.get(f"{gateway.admin}/lb/state", trust_env=False).json()["instances"]
+        assert {row["version"] for row in state} == {
+            replica["revision"] for replica in deployer.show()["replicas"]
+        }
+        assert deployer.run("promote", "shout")[0] == 0
+        assert set(send(20)) == {"B"}
+        # One that fails is found out, and taken back; nobody waits for that.
+        start_canary("C", requests=40)
+        (folder / "wrapper_D.py").write_text(WRAPPER.replace('text.upper() + "MARK"', "1 / 0"))
+        (folder / "D.yaml").write_text((folder / "C.yaml").read_text().replace("_C", "_D"))
+        assert deployer.run("D.yaml", "--wait", "3")[0] == 5
+        while deployer.show()["status"] == "updating":
+            send(10)
+        shown = deployer.wait_status("failed")
+        assert "step canary:" in shown["reason"]
+        assert set(send(20)) == {"B"}
+        # The one before is as good as what serves, by 40 requests of each with none failed.
+        file = write_spec(folder, "C", canary={"share": "50%", "requests": 40,
+                                               "errorTolerance": 0.2})  # fmt: skip
+        assert deployer.run(file, "--wait", "3")[0] == 5
+        while deployer.show()["status"] == "updating":
+            send(10)
+        assert deployer.wait_status("running")["serving"] == deployer.show()["revision"]
+        assert set(send(20)) == {"C"}
+        assert deployer.run("delete", "shout")[0] == 0

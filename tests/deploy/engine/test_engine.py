@@ -9,19 +9,25 @@ from pathlib import Path
 import pytest
 
 from deploy.engine import commands
+from deploy.engine.commands import DeploymentConflictError
 from deploy.engine.engine import DeploymentEngine, EngineSettings
 from deploy.engine.events import Event, EventBus
 from deploy.engine.leadership import SoleLeadership
 from deploy.engine.repository import DeploymentRepository
 from deploy.pipelines.catalog import built_in
+from deploy.workloads.canary import Canary
 from deploy.workloads.phases import DeploymentPhase
 from deploy.workloads.quota import Quota
 from deploy.workloads.records import DeploymentEntry
 from deploy.workloads.spec import DeploymentSpec
+from deploy.workloads.traffic import traffic_shares
+from lb.endpoints.lifecycle import EndpointEvent
+from lb.endpoints.report import Load
 from registry.store.interfaces import ConflictError, Transaction
 from registry.store.sqlite import SqliteStore
 from tests.clock import Clock
 from tests.deploy.fake_shimlet import FakeLoaders, FakeShimlet
+from tests.deploy.fake_traffic import FakeTraffic
 
 SPEC = DeploymentSpec("ocr", wrapper="w.py:W", replicas=2)
 NEXT = replace(SPEC, wrapper="v.py:V")
@@ -49,10 +55,11 @@ class World:
 
     def __init__(self, store: SqliteStore, folder: Path) -> None:
         self.store = store
-        self.shimlet = FakeShimlet()
-        self.loaders = FakeLoaders(self.shimlet)
-        self.events: list[Event] = []
         self.clock = Clock()
+        self.shimlet = FakeShimlet(self.clock)
+        self.loaders = FakeLoaders(self.shimlet)
+        self.traffic = FakeTraffic()
+        self.events: list[Event] = []
         self.settings = EngineSettings(
             "fake", "wrapper", "hub:1", "http://gw", Quota(replicas=10), retention=60.0,
             models=folder,
@@ -66,10 +73,16 @@ class World:
         bus.add_sink(self.events.append)
         self.engine = DeploymentEngine(
             self.repository, {"fake": self.shimlet}, built_in(), self.loaders.view, bus,
-            SoleLeadership(), self.settings, clock=self.clock, now=self.clock,
+            SoleLeadership(), self.settings, traffic=self.traffic, clock=self.clock,
+            now=self.clock,
         )  # fmt: skip
         await self.repository.load()
+        self.traffic.get_shares = self.shares
         self._following = asyncio.ensure_future(self.repository.follow())
+
+    def shares(self) -> dict[str, float]:
+        """Return the shares of all revisions by what is in the store."""
+        return traffic_shares(map(self.repository.get, self.repository.ids()))
 
     async def stop(self) -> None:
         """Kill the deployer."""
@@ -152,6 +165,36 @@ def test_it_runs_when_every_replica_has_reported_and_answered(tmp_path: Path) ->
         phases = [e.data["status"] for e in world.events if e.topic == "service.status"]
         assert list(dict.fromkeys(phases)) == ["pending", "creating", "running"]
         assert len(world.shimlet.starts) == 2
+
+    run(tmp_path, scenario)
+
+
+def test_a_replica_that_does_not_report_in_time_fails_the_rollout(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        await world.create()
+        await world.settle()
+        world.loaders.silent = {f"ocr-{NEXT.revision}-1"}
+        await world.update(replace(NEXT, start_timeout=30.0))
+        await world.settle(10)
+        world.clock.now = 1025.0
+        assert await world.settle(15) is DeploymentPhase.UPDATING
+        world.clock.now = 1040.0
+        assert await world.settle(15) is DeploymentPhase.FAILED
+        reason = world.entry.status.reason
+        assert "step waitForLoad: after 30 s (startTimeout): ocr-" in reason
+        assert "has not reported its load" in reason
+        await world.settle(3)
+        assert world.shimlet.running() == world.shimlet.running(SPEC.revision)
+        # What serves does not fail by that: a hub may be away.
+        await world.command(lambda entry: commands.roll_back(entry, "ocr", "ann", 2.0))
+        for endpoint in world.loaders.table:
+            world.loaders.table.mark_lost(
+                endpoint.instance.key, 7, EndpointEvent.HUB_FORGOT, world.clock()
+            )
+        world.loaders.silent = {*world.shimlet.replicas}
+        world.clock.now = 2000.0
+        assert await world.settle(15) is DeploymentPhase.UPDATING
+        assert "has not reported its load" in world.entry.status.reason
 
     run(tmp_path, scenario)
 
@@ -407,3 +450,122 @@ def test_a_kill_at_any_moment_starts_nothing_twice_and_loses_nothing(tmp_path: P
         assert kills > 60
 
     asyncio.run(main())
+
+
+CANARY = replace(NEXT, canary=Canary(0.1, requests=100))
+BY_HAND = replace(NEXT, canary=Canary(0.25, "hand"))
+
+
+def test_hubs_hold_a_revision_back_before_it_is_started(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        world.traffic.problem = "hub hub:1: connection refused"
+        await world.create()
+        assert await world.settle(5) is DeploymentPhase.CREATING
+        assert "no hub can be told of the new revision: hub hub:1" in world.entry.status.reason
+        assert not world.shimlet.starts
+        world.traffic.problem = ""
+        assert await world.settle() is DeploymentPhase.RUNNING
+        assert world.traffic.settled[0] == {SPEC.revision: 0.0}
+        assert world.traffic.settled[-1] == {}
+        world.traffic.settled.clear()
+        known_at_start: list[object] = []
+        world.shimlet.fault = lambda call: (
+            known_at_start.append(world.traffic.settled[-1]) if call == "applied" else None
+        )
+        await world.update(NEXT)
+        assert await world.settle() is DeploymentPhase.RUNNING
+        assert {SPEC.revision: 0.0} in world.traffic.settled  # while it finishes its requests
+        assert world.traffic.settled[-1] == {}
+        assert {NEXT.revision: 0.0} in known_at_start
+
+    run(tmp_path, scenario)
+
+
+def test_a_canary_that_answers_as_well_is_promoted(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        await world.create()
+        await world.settle()
+        world.loaders.loads[SPEC.revision] = Load(served=9000, errors=4000)  # long ago
+        await world.update(CANARY)
+        assert await world.settle(20) is DeploymentPhase.UPDATING
+        assert world.traffic.settled[-1] == {NEXT.revision: 0.1}
+        assert "gets 10 % of the requests: 0 of 0 requests failed" in world.entry.status.reason
+        world.loaders.loads[SPEC.revision] = Load(served=9900, errors=4000)
+        world.loaders.loads[NEXT.revision] = Load(served=900)
+        assert await world.settle() is DeploymentPhase.RUNNING
+        assert world.entry.status.serving == NEXT.revision
+        assert world.traffic.settled[-1] == {}
+
+    run(tmp_path, scenario)
+
+
+def test_a_canary_that_fails_more_is_taken_back(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        await world.create()
+        await world.settle()
+        await world.update(CANARY)
+        await world.settle(20)
+        world.loaders.loads[SPEC.revision] = Load(served=900)
+        world.loaders.loads[NEXT.revision] = Load(served=50, errors=20)
+        assert await world.settle() is DeploymentPhase.FAILED
+        assert "step canary: 40 of 100 requests failed" in world.entry.status.reason
+        await world.settle(3)
+        assert world.shimlet.running() == world.shimlet.running(SPEC.revision)
+        assert world.entry.status.share == 0.0
+        assert world.traffic.settled[-1] == {NEXT.revision: 0.0}
+
+    run(tmp_path, scenario)
+
+
+def test_a_canary_waits_for_a_person_and_outlives_the_deployer(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        await world.create()
+        await world.settle()
+        with pytest.raises(DeploymentConflictError, match="serves already"):
+            await world.command(lambda entry: commands.promote(entry, "ocr", "ann", 2.0))
+        await world.update(BY_HAND)
+        await world.settle(20)
+        world.loaders.loads[NEXT.revision] = Load(served=500, errors=500)
+        assert await world.settle(20) is DeploymentPhase.UPDATING
+        assert "until somebody promotes it: 1000 of 1000" in world.entry.status.reason
+        await world.stop()
+        await world.start()
+        assert world.shares() == {NEXT.revision: 0.25}
+        assert await world.settle(5) is DeploymentPhase.UPDATING
+        assert world.shares() == {NEXT.revision: 0.25}
+        await world.command(lambda entry: commands.promote(entry, "ocr", "ann", 2.0))
+        assert commands.promote(world.entry, "ocr", "ann", 2.0) is None
+        assert await world.settle() is DeploymentPhase.RUNNING
+        assert world.entry.status.serving == NEXT.revision
+        # Another revision is not promoted by that.
+        await world.update(replace(BY_HAND, wrapper="u.py"))
+        assert await world.settle(20) is DeploymentPhase.UPDATING
+        await world.command(lambda entry: commands.roll_back(entry, "ocr", "ann", 3.0))
+        assert await world.settle() is DeploymentPhase.RUNNING
+        assert world.shares() == {}
+
+    run(tmp_path, scenario)
+
+
+def test_a_canary_with_another_schema_is_refused(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        world.loaders.schemas = {SPEC.revision: "a" * 64, NEXT.revision: "b" * 64}
+        await world.create()
+        await world.settle()
+        await world.update(CANARY)
+        assert await world.settle() is DeploymentPhase.FAILED
+        assert "its schema is another one" in world.entry.status.reason
+        with pytest.raises(DeploymentConflictError, match="has failed"):
+            await world.command(lambda entry: commands.promote(entry, "ocr", "ann", 2.0))
+        await world.update(NEXT)  # without a canary it may
+        assert await world.settle() is DeploymentPhase.RUNNING
+
+    run(tmp_path, scenario)
+
+
+def test_a_first_revision_needs_no_canary(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        await world.create(CANARY)
+        assert await world.settle() is DeploymentPhase.RUNNING
+
+    run(tmp_path, scenario)

@@ -1,0 +1,25 @@
+"""The shares of the requests that revisions get while deployments change. Pure."""
+
+from collections.abc import Iterable
+
+from deploy.workloads.records import DeploymentEntry
+
+
+def traffic_shares(entries: Iterable[DeploymentEntry]) -> dict[str, float]:
+    """Return the share of each revision that is limited.
+
+    One that is wanted and does not serve yet gets what its canary has come to, nothing before that.
+    One that another has taken the place of gets nothing more.
+    """
+    shares: dict[str, float] = {}
+    for entry in entries:
+        wanted, status = entry.wanted, entry.status
+        if wanted is None or wanted.is_deleting:
+            continue
+        revision = wanted.spec.revision
+        if status.replaced not in ("", status.serving):
+            shares[status.replaced] = 0.0
+        if revision != status.serving:
+            is_observed = status.generation == wanted.generation
+            shares[revision] = status.share if is_observed else 0.0
+    return shares
