@@ -22,11 +22,13 @@ from asectl.registry.key_authorizer import KeyAuthorizer
 from asectl.registry.serve import etcd_servers
 from atom.grpc_health import check_health
 from config.options import Config, DeployerOptions, LbOptions
+from deploy.engine.autoscaler import Autoscaler
 from deploy.engine.engine import DeploymentEngine, EngineSettings
 from deploy.engine.events import Event, EventBus
 from deploy.engine.leadership import Leadership, SharedLeadership, SoleLeadership
 from deploy.engine.load_view import LoadView
 from deploy.engine.metrics import DeployMetrics
+from deploy.engine.pipeline import Pipeline
 from deploy.engine.repository import DeploymentRepository
 from deploy.http_api import DeployApi
 from deploy.pipelines.catalog import load_pipelines
@@ -125,7 +127,27 @@ class DeployerProcess:
             self._shared = SharedLeadership(store, name, time.monotonic, self._on_elected)
         self._leadership: Leadership = self._shared or SoleLeadership()
         self._traffic = _create_traffic_sender(config, base, self._rules)
-        self._engine = DeploymentEngine(
+        self._engine = self._create_engine(pipelines, settings)
+        self._autoscaler = Autoscaler(
+            self._repository,
+            self._load_view,
+            self._bus,
+            self._leadership,
+            settings.quota,
+            clock=time.monotonic,
+            now=time.time,
+        )
+        self._keys: KeyFile | None = None
+        authorizer: Authorizer = OpenAuthorizer()
+        if options.auth == "key":
+            self._keys = KeyFile(KeyStore(base / config.auth.keys))
+            authorizer = KeyAuthorizer(self._keys)
+        self._api = self._create_api(pipelines, settings, authorizer)
+
+    def _create_engine(
+        self, pipelines: Mapping[str, Pipeline], settings: EngineSettings
+    ) -> DeploymentEngine:
+        return DeploymentEngine(
             self._repository,
             self._shimlets,
             pipelines,
@@ -137,14 +159,17 @@ class DeployerProcess:
             clock=time.monotonic,
             now=time.time,
         )
-        self._keys: KeyFile | None = None
-        authorizer: Authorizer = OpenAuthorizer()
-        if options.auth == "key":
-            self._keys = KeyFile(KeyStore(base / config.auth.keys))
-            authorizer = KeyAuthorizer(self._keys)
+
+    def _create_api(
+        self, pipelines: Mapping[str, Pipeline], settings: EngineSettings, authorizer: Authorizer
+    ) -> DeployApi:
         metrics = CollectorRegistry()
-        metrics.register(DeployMetrics(self._repository, self._engine, self._bus, self._leadership))
-        self._api = DeployApi(
+        metrics.register(
+            DeployMetrics(
+                self._repository, self._engine, self._bus, self._leadership, self._autoscaler
+            )
+        )
+        return DeployApi(
             self._repository,
             self._shimlets,
             pipelines,
@@ -173,6 +198,7 @@ class DeployerProcess:
     def tasks(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs as long as the deployer does."""
         works = [self._repository.follow(), self._engine.run(), self._traffic.run()]
+        works.append(self._autoscaler.run())
         if self._shared is not None:
             works.append(self._shared.run())
         if self._keys is not None:

@@ -5,9 +5,10 @@ Every transaction expects the revisions that its decision was made from, as thos
 
 from dataclasses import replace
 
+from deploy.workloads.members import MAX_REPLICAS
 from deploy.workloads.phases import DeploymentPhase
 from deploy.workloads.records import WANTED, Deployment, DeploymentEntry
-from deploy.workloads.spec import MAX_REPLICAS, DeploymentSpec
+from deploy.workloads.spec import DeploymentSpec
 from registry.store.interfaces import Transaction
 
 
@@ -24,6 +25,8 @@ def create(entry: DeploymentEntry, spec: DeploymentSpec, author: str, now: float
     if entry.wanted is not None:
         state = "is being deleted" if entry.wanted.is_deleting else "is there already"
         raise DeploymentConflictError(f"{spec.id}: {state}; update it, or choose another serviceId")
+    if spec.autoscale is not None:
+        spec = replace(spec, replicas=spec.autoscale.clamp(spec.replicas))
     # A generation that no status is about.
     generation = entry.status.generation + 1
     return _write(entry, Deployment(spec, generation, (), False, author, now, now))
@@ -38,6 +41,10 @@ def update(
     another shimlet: what runs by this one would be forgotten.
     """
     deployment = _existing(entry, spec.id)
+    if spec.autoscale is not None:  # it has the replicas that its load asks for
+        present = deployment.spec
+        replicas = spec.replicas if present.autoscale is None else present.replicas
+        spec = replace(spec, replicas=spec.autoscale.clamp(replicas))
     if deployment.spec == spec:
         return None
     if deployment.spec.shimlet != spec.shimlet:
@@ -58,7 +65,15 @@ def scale(
     if not 0 <= replicas <= MAX_REPLICAS:
         raise DeploymentConflictError(f"replicaCount: must be 0 to {MAX_REPLICAS}")
     deployment = _existing(entry, deployment_id)
-    return update(entry, replace(deployment.spec, replicas=replicas), author, now)
+    spec = deployment.spec
+    if spec.autoscale is not None and spec.autoscale.clamp(replicas) != replicas:
+        raise DeploymentConflictError(
+            f"replicaCount: must be {spec.autoscale.least} to {spec.autoscale.most}, as autoscale "
+            f"of {deployment_id} says"
+        )
+    if spec.replicas == replicas:
+        return None
+    return _write(entry, deployment.change(replace(spec, replicas=replicas), author, now))
 
 
 def roll_back(entry: DeploymentEntry, deployment_id: str, author: str, now: float) -> Transaction:
@@ -70,7 +85,10 @@ def roll_back(entry: DeploymentEntry, deployment_id: str, author: str, now: floa
     deployment = _existing(entry, deployment_id)
     for spec in reversed(deployment.previous):
         if spec.revision != deployment.spec.revision:
-            restored = replace(spec, replicas=deployment.spec.replicas)
+            replicas = deployment.spec.replicas
+            if spec.autoscale is not None:
+                replicas = spec.autoscale.clamp(replicas)
+            restored = replace(spec, replicas=replicas)
             return _write(entry, deployment.change(restored, author, now))
     raise DeploymentConflictError(f"{deployment_id}: there is no other revision before this one")
 

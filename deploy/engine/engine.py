@@ -417,14 +417,18 @@ class _Run:
         """Begin a new specification, or the end of the deployment."""
         status = self.status
         if status.phase in (DeploymentPhase.UNKNOWN, DeploymentPhase.TERMINATED):
-            fresh = DeploymentStatus(phase=status.phase)
+            fresh = DeploymentStatus(phase=status.phase, revision=wanted.spec.revision)
             await self._write(fresh, DeploymentPhase.PENDING, "", generation=wanted.generation)
             status = self.status
         if wanted.is_deleting:
             if status.phase is not DeploymentPhase.TERMINATING:
                 await self._write(replace(status, steps=()), DeploymentPhase.TERMINATING, "")
         elif status.generation != wanted.generation:
-            started = replace(status, steps=(), share=0.0, generation=wanted.generation)
+            share = status.share if status.revision == wanted.spec.revision else 0.0
+            started = replace(
+                status, steps=(), share=share, revision=wanted.spec.revision,
+                generation=wanted.generation,
+            )  # fmt: skip
             await self._write(started, self._busy_phase(), "the specification has changed")
 
     async def save(self, result: StepResult) -> None:

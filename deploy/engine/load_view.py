@@ -1,9 +1,10 @@
 """Which loaders have reported, and whether they answer: when a replica counts as running."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 from deploy.shimlets.interface import ReplicaStatus
+from deploy.workloads.autoscale import ReplicaLoad
 from deploy.workloads.comparison import Counters, RequestOutcome
 from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.lifecycle import EndpointState
@@ -63,6 +64,19 @@ class LoadView:
     def schemas_of(self, replicas: list[ReplicaStatus]) -> set[str]:
         """Return the digests of the schemas that replicas report."""
         return {endpoint.instance.digest for endpoint in self._endpoints_of(replicas)}
+
+    def load_of_versions(self, versions: Collection[str]) -> ReplicaLoad:
+        """Return the load of all loaders that report one of these versions, and serve."""
+        serving = [
+            endpoint
+            for endpoint in self._table
+            if endpoint.instance.version in versions and endpoint.state is EndpointState.UP
+        ]
+        return ReplicaLoad(
+            len(serving),
+            sum(endpoint.load.running + endpoint.load.queued for endpoint in serving),
+            sum(endpoint.instance.best for endpoint in serving),
+        )
 
     def load_of(self, replicas: list[ReplicaStatus]) -> tuple[int, int, int]:
         """Return the requests that run, those that wait, and the slots of replicas that report."""

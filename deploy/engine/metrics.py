@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from deploy.engine.autoscaler import Autoscaler
 from deploy.engine.engine import DeploymentEngine
 from deploy.engine.events import EventBus
 from deploy.engine.leadership import Leadership
@@ -23,11 +24,13 @@ class DeployMetrics(Collector):
         engine: DeploymentEngine,
         bus: EventBus,
         leadership: Leadership,
+        autoscaler: Autoscaler,
     ) -> None:
         self._repository = repository
         self._engine = engine
         self._bus = bus
         self._leadership = leadership
+        self._autoscaler = autoscaler
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics."""
@@ -55,6 +58,13 @@ class DeployMetrics(Collector):
         for (before, after), count in self._engine.illegal.items():
             illegal.add_metric([before, after], count)
         yield illegal
+        usage = GaugeMetricFamily(
+            "ase_deploy_usage", "share of its slots that a deployment with autoscale uses",
+            labels=["deployment"],
+        )  # fmt: skip
+        for name, share in self._autoscaler.usages().items():
+            usage.add_metric([name], share)
+        yield usage
         shares = GaugeMetricFamily(
             "ase_deploy_traffic_share", "share of the requests of a revision that is limited",
             labels=["revision"],

@@ -1,25 +1,17 @@
 """How a new revision is tried by some of the requests before it gets all of them. Pure."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from schemas.model.suggestion import did_you_mean
+from deploy.workloads.members import Bounds, InvalidMemberError, check_number, read_object
 
 PROMOTIONS: Final = ("comparison", "hand")
-_NUMBERS: Final = {
-    "requests": (1.0, 1_000_000_000.0),
-    "errorTolerance": (0.0, 1.0),
-    "slowdown": (1.0, 1000.0),
+_NUMBERS: Final[dict[str, Bounds]] = {
+    "requests": (1.0, 1_000_000_000.0, True),
+    "errorTolerance": (0.0, 1.0, False),
+    "slowdown": (1.0, 1000.0, False),
 }
-
-
-class InvalidCanaryError(Exception):
-    """A member that cannot be taken: its name, and what it must be."""
-
-    def __init__(self, name: str, message: str, hint: str = "") -> None:
-        super().__init__(f"{name}: {message}")
-        self.name, self.message, self.hint = name, message, hint
+_MEMBERS: Final = dict.fromkeys(("share", "promotion", *_NUMBERS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +41,15 @@ class Canary:
 
 
 def read_canary(tree: object) -> Canary:
-    """Return the canary of a JSON value. Raises InvalidCanaryError."""
-    if not isinstance(tree, Mapping):
-        raise InvalidCanaryError("", "must be an object, as {share: 10%}")
-    members = ("share", "promotion", *_NUMBERS)
-    for name in tree:
-        if name not in members:
-            hint = did_you_mean(str(name), members)
-            raise InvalidCanaryError(str(name), "unknown member", hint)
-    promotion = tree.get("promotion", "comparison")
+    """Return the canary of a JSON value. Raises InvalidMemberError."""
+    members = read_object(tree, _MEMBERS, "{share: 10%}")
+    promotion = members.get("promotion", "comparison")
     if promotion not in PROMOTIONS:
-        raise InvalidCanaryError("promotion", f"must be {' or '.join(PROMOTIONS)}")
-    numbers = {name: tree[name] for name in _NUMBERS if name in tree}
+        raise InvalidMemberError("promotion", f"must be {' or '.join(PROMOTIONS)}")
+    numbers = {name: members[name] for name in _NUMBERS if name in members}
     for name, value in numbers.items():
-        least, most = _NUMBERS[name]
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not least <= value <= most:
-            raise InvalidCanaryError(name, f"must be a number, {least:g} to {most:g}")
-    default = Canary(_read_share(tree.get("share")), promotion)
+        check_number(name, value, _NUMBERS[name])
+    default = Canary(_read_share(members.get("share")), promotion)
     return replace(
         default,
         requests=int(numbers.get("requests", default.requests)),
@@ -85,5 +68,5 @@ def _read_share(value: object) -> float:
     elif isinstance(value, int | float) and not isinstance(value, bool):
         share = float(value)
     if not 0.0 < share <= 1.0:
-        raise InvalidCanaryError("share", "must be more than 0 and at most 1, or as 10%")
+        raise InvalidMemberError("share", "must be more than 0 and at most 1, or as 10%")
     return share

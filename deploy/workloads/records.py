@@ -21,8 +21,8 @@ MAX_PREVIOUS: Final = 10
 class Deployment:
     """What is wanted of a deployment.
 
-    `generation` counts the specifications, from 1. `previous` are those before, the newest last.
-    `promoted` is the revision that somebody has promoted by hand, "" if none.
+    `generation` counts the specifications, from 1. `previous` are those of the revisions before,
+    the newest last. `promoted` is the revision that somebody has promoted by hand, "" if none.
     """
 
     spec: DeploymentSpec
@@ -35,12 +35,15 @@ class Deployment:
     promoted: str = ""
 
     def change(self, spec: DeploymentSpec, author: str, now: float) -> Self:
-        """Return the deployment with another specification."""
+        """Return the deployment with another specification; of a revision the last one is kept."""
+        previous = self.previous
+        if spec.revision != self.spec.revision:
+            previous = (*previous, self.spec)
         return replace(
             self,
             spec=spec,
             generation=self.generation + 1,
-            previous=(*self.previous, self.spec)[-MAX_PREVIOUS:],
+            previous=previous[-MAX_PREVIOUS:],
             author=author,
             updated_at=now,
             promoted=self.promoted if self.promoted == spec.revision else "",
@@ -87,10 +90,10 @@ class StepResult:
 class DeploymentStatus:
     """How far a deployment is.
 
-    `generation` is what `phase` and `steps` are about. `serving` is the revision that serves
-    requests, "" if none does; `service` and `endpoint` are how it is called, once it has reported.
-    `share` is that of the requests that the wanted revision gets while another one serves, and
-    `replaced` the revision that served before, until nothing of it is left.
+    `generation` and `revision` are what `phase`, `steps` and `share` are about. `serving` is the
+    revision that serves requests, "" if none does; `service` and `endpoint` are how it is called,
+    once it has reported. `share` is that of the requests that the wanted revision gets while
+    another one serves, and `replaced` the revision that served before, until nothing of it is left.
     """
 
     phase: DeploymentPhase = DeploymentPhase.UNKNOWN
@@ -103,6 +106,7 @@ class DeploymentStatus:
     updated_at: float = 0.0
     share: float = 0.0
     replaced: str = ""
+    revision: str = ""
 
     def step(self, name: str) -> StepResult:
         """Return the result of a step; one that was not tried waits."""

@@ -1,7 +1,8 @@
 """The specification of a deployment: read from the members of the API, and written again. Pure.
 
 The members are those of Astron xmod-shim (serviceId, modelName, resourceRequirements, ...), and
-ours: `wrapper` or `image`, `config`, `modelDigest`, `probes`, `startTimeout`, `canary`.
+ours: `wrapper` or `image`, `config`, `modelDigest`, `probes`, `startTimeout`, `canary`,
+`autoscale`.
 """
 
 import hashlib
@@ -9,13 +10,16 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from deploy.workloads.canary import Canary, InvalidCanaryError, read_canary
+from deploy.workloads.autoscale import AutoscaleRule, read_autoscale
+from deploy.workloads.canary import Canary, read_canary
+from deploy.workloads.members import MAX_REPLICAS, InvalidMemberError
 from deploy.workloads.quantities import cpu_text, memory_text, parse_cpu, parse_memory
 from schemas.model.suggestion import did_you_mean
 
-MAX_REPLICAS: Final = 1000
+_Part = TypeVar("_Part")
+
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _DIGEST: Final = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
@@ -57,7 +61,8 @@ class Resources:
 
 # Replicas are the same whatever these are.
 _NOT_OF_REPLICAS: Final = (
-    "replicaCount", "probes", "startTimeout", "canary", "pipeline", "shimlet",
+    "replicaCount", "probes", "startTimeout", "canary", "autoscale", "pipeline",
+    "shimlet",
 )  # fmt: skip
 
 
@@ -69,8 +74,9 @@ class DeploymentSpec:
     `image` is for those that start containers. `config` is the argument of the wrapper's `init`.
     `model_file` is a file or a folder, whose SHA-256 `model_digest` is, if it is not "". A replica
     serves once it has reported its load and answered `probes` probes; it has `start_timeout`
-    seconds for that. A new revision has to stand the `canary`, if there is one. `shimlet` and
-    `pipeline` are "" for those of the deployer.
+    seconds for that. A new revision has to stand the `canary`, if there is one. `autoscale` says
+    when there are more or fewer replicas. `shimlet` and `pipeline` are "" for those of the
+    deployer.
     """
 
     id: str
@@ -87,6 +93,7 @@ class DeploymentSpec:
     probes: int = 3
     start_timeout: float = 120.0
     canary: Canary | None = None
+    autoscale: AutoscaleRule | None = None
     shimlet: str = ""
     pipeline: str = ""
 
@@ -123,6 +130,7 @@ class DeploymentSpec:
             "probes": self.probes,
             "startTimeout": self.start_timeout,
             "canary": self.canary.to_json() if self.canary is not None else None,
+            "autoscale": self.autoscale.to_json() if self.autoscale is not None else None,
             "shimlet": self.shimlet,
             "pipeline": self.pipeline,
         }
@@ -152,7 +160,7 @@ _MEMBERS: Final = frozenset(
     {
         "serviceId", "modelName", "wrapper", "image", "modelFile", "modelDigest", "replicaCount",
         "resourceRequirements", "contextLength", "env", "config", "probes", "startTimeout",
-        "canary", "shimlet", "pipeline",
+        "canary", "autoscale", "shimlet", "pipeline",
     }
 )  # fmt: skip
 _RESOURCE_MEMBERS: Final = frozenset({"acceleratorType", "acceleratorCount", "cpu", "memory"})
@@ -196,7 +204,8 @@ class _SpecReader:
             config=self._config(),
             probes=int(self._number("probes", 3, 0, 1000)),
             start_timeout=self._number("startTimeout", 120.0, 0.1, 86_400, is_whole=False),
-            canary=self._canary(),
+            canary=self._object("canary", read_canary),
+            autoscale=self._object("autoscale", read_autoscale),
             shimlet=self._text("shimlet"),
             pipeline=self._text("pipeline"),
         )
@@ -266,15 +275,14 @@ class _SpecReader:
             self._fault("resourceRequirements", str(error), name)
             return 0
 
-    def _canary(self) -> Canary | None:
-        tree = self._tree.get("canary")
+    def _object(self, name: str, read: Callable[[object], _Part]) -> _Part | None:
+        tree = self._tree.get(name)
         if tree is None:
             return None
         try:
-            return read_canary(tree)
-        except InvalidCanaryError as error:
-            path = ("canary", error.name) if error.name else ("canary",)
-            self._add(path, error.message, error.hint)
+            return read(tree)
+        except InvalidMemberError as error:
+            self._add((name, error.name) if error.name else (name,), error.message, error.hint)
             return None
 
     def _env(self) -> dict[str, str]:

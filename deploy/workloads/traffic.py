@@ -20,6 +20,5 @@ def traffic_shares(entries: Iterable[DeploymentEntry]) -> dict[str, float]:
         if status.replaced not in ("", status.serving):
             shares[status.replaced] = 0.0
         if revision != status.serving:
-            is_observed = status.generation == wanted.generation
-            shares[revision] = status.share if is_observed else 0.0
+            shares[revision] = status.share if status.revision == revision else 0.0
     return shares

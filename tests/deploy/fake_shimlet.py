@@ -163,7 +163,9 @@ class FakeLoaders:
         for address, replica in running.items():
             if replica.name not in self.silent and replica.state is ReplicaState.RUNNING:
                 digest = self.schemas.get(replica.revision, "")
-                instance = Instance("ase", "ocr", address, 7, digest=digest)
+                instance = Instance(
+                    "ase", "ocr", address, 7, digest=digest, version=replica.revision
+                )
                 load = self.loads.get(replica.revision, Load(running=1))
                 self.table.apply(Report(instance, replace(load, seq=self._seq)), 0.0)
 

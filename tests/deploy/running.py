@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 from prometheus_client import CollectorRegistry
 
+from deploy.engine.autoscaler import Autoscaler
 from deploy.engine.engine import DeploymentEngine, EngineSettings
 from deploy.engine.events import EventBus
 from deploy.engine.leadership import SoleLeadership
@@ -47,8 +48,14 @@ class RunningDeployer:
             self.repository, shimlets, pipelines, self.loaders.view, self.bus, leadership,
             settings, traffic=self.traffic, clock=loop.time, now=Clock(),
         )  # fmt: skip
+        self.autoscaler = Autoscaler(
+            self.repository, self.loaders.view, self.bus, leadership, settings.quota,
+            clock=loop.time, now=Clock(),
+        )  # fmt: skip
         metrics = CollectorRegistry()
-        metrics.register(DeployMetrics(self.repository, self.engine, self.bus, leadership))
+        metrics.register(
+            DeployMetrics(self.repository, self.engine, self.bus, leadership, self.autoscaler)
+        )
         self.api = DeployApi(
             self.repository, shimlets, pipelines, self.loaders.view, self.bus, authorizer,
             settings, metrics, Clock(),

@@ -18,7 +18,7 @@ from deploy.pipelines.catalog import built_in
 from deploy.workloads.canary import Canary
 from deploy.workloads.phases import DeploymentPhase
 from deploy.workloads.quota import Quota
-from deploy.workloads.records import DeploymentEntry
+from deploy.workloads.records import Deployment, DeploymentEntry
 from deploy.workloads.spec import DeploymentSpec
 from deploy.workloads.traffic import traffic_shares
 from lb.endpoints.lifecycle import EndpointEvent
@@ -93,6 +93,11 @@ class World:
     @property
     def entry(self) -> DeploymentEntry:
         return self.repository.get("ocr")
+
+    @property
+    def wanted(self) -> Deployment:
+        assert self.entry.wanted is not None
+        return self.entry.wanted
 
     async def command(self, decide: Callable[[DeploymentEntry], Transaction | None]) -> None:
         transaction = decide(self.entry)

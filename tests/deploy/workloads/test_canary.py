@@ -2,7 +2,8 @@
 
 import pytest
 
-from deploy.workloads.canary import Canary, InvalidCanaryError, read_canary
+from deploy.workloads.canary import Canary, read_canary
+from deploy.workloads.members import InvalidMemberError
 
 
 @pytest.mark.parametrize(
@@ -32,19 +33,19 @@ def test_canary_is_read_and_written(tree: object, canary: Canary) -> None:
         ({"share": "nan%"}, "share: must be more than 0"),
         ({"share": True}, "share: must be more than 0"),
         ({"share": 0.1, "promotion": "never"}, "promotion: must be comparison or hand"),
-        ({"share": 0.1, "requests": 0}, "requests: must be a number, 1 to"),
+        ({"share": 0.1, "requests": 0}, "requests: must be a whole number, 1 to"),
         ({"share": 0.1, "slowdown": float("nan")}, "slowdown: must be a number, 1 to 1000"),
         ({"share": 0.1, "errorTolerance": "1%"}, "errorTolerance: must be a number, 0 to 1"),
         ({"share": 0.1, "request": 5}, "request: unknown member"),
     ],
 )
 def test_invalid_member_is_named(tree: object, message: str) -> None:
-    with pytest.raises(InvalidCanaryError) as error_info:
+    with pytest.raises(InvalidMemberError) as error_info:
         read_canary(tree)
     assert message in str(error_info.value)
 
 
 def test_unknown_member_has_a_hint() -> None:
-    with pytest.raises(InvalidCanaryError) as error_info:
+    with pytest.raises(InvalidMemberError) as error_info:
         read_canary({"share": 0.1, "requst": 5})
     assert "requests" in error_info.value.hint

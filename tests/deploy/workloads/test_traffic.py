@@ -13,7 +13,13 @@ WANTED = Deployment(SPEC, 2, (), False, "ann", 0.0, 0.0)
 
 
 def shares(wanted: Deployment | None = WANTED, **status: object) -> dict[str, float]:
-    fields = {"phase": DeploymentPhase.UPDATING, "generation": 2, "serving": "old", **status}
+    fields = {
+        "phase": DeploymentPhase.UPDATING,
+        "generation": 2,
+        "serving": "old",
+        "revision": REVISION,
+        **status,
+    }
     return traffic_shares([DeploymentEntry(wanted, 1, DeploymentStatus(**fields), 1)])  # type: ignore[arg-type]
 
 
@@ -25,7 +31,7 @@ def test_revision_gets_nothing_before_its_canary_and_all_when_it_serves() -> Non
 
 
 def test_share_of_another_specification_does_not_count() -> None:
-    assert shares(share=0.1, generation=1) == {REVISION: 0.0}
+    assert shares(share=0.1, revision="other") == {REVISION: 0.0}
 
 
 def test_revision_that_was_replaced_gets_nothing_more() -> None:
