@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import (
+    autoscale,
     call_servers,
     calls,
     fairness,
@@ -261,6 +262,11 @@ def _configure_rollout(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _configure_autoscale(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--svg", metavar="FILE", default="", help="draw it to this file")
+    _add_common_options(parser, lambda args: autoscale.run(args.svg), autoscale.format_table)
+
+
 def _configure_worst(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--examples", type=int, default=300, help="that are searched (300)")
     _add_common_options(parser, _run_worst, _format_worst)
@@ -392,6 +398,7 @@ _COMMANDS: Sequence[tuple[str, str, Callable[[argparse.ArgumentParser], None]]] 
     ("serve", "the whole chain, beside other Python model servers", _configure_serve),
     ("stream", "frames by WebSocket, beside servers that echo", _configure_stream),
     ("reload", "requests lost while schemas change under load", _configure_reload),
+    ("autoscale", "replicas and latency under a load that comes and goes", _configure_autoscale),
     ("rollout", "requests lost while a model is switched under load", _configure_rollout),
     ("worst", "the dearest body that a schema lets in", _configure_worst),
     ("registry", "releases to 200 subscribers, beside etcd; or killed", _configure_registry),

@@ -6,20 +6,18 @@ Phases in which the deployer replaces all replicas again and again alternate wit
 import asyncio
 import contextlib
 import itertools
-import json
 import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
 import uvloop
 
-from bench import arms, product
+from bench import arms, deployer
 from bench.arms import Arm, BenchContext
+from bench.deployer import BenchDeployer
 from bench.latency import http_connector, open_loop
 from bench.machine import pin
 from bench.reload import aggregate_rounds, format_phases, measure_load
-from bench.workload import RequestSpec
 
 _WRAPPER: Final = '''\
 from aseloader import service
@@ -31,7 +29,6 @@ async def echo(text: str) -> str:
     return text
 '''
 _ID: Final = "rollout"
-_TIMEOUT_S: Final = 60.0
 
 
 def run(rate: int, rounds: int, seconds: int) -> dict[str, Any]:
@@ -43,9 +40,10 @@ def run(rate: int, rounds: int, seconds: int) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         context = BenchContext(folder, 0, stack)
-        arm, deployer = _start(context)
+        arm, model_deployer = deployer.start(context, _WRAPPER, _ID)
+        switcher = _Switcher(model_deployer)
         pin(arms.LOAD_CORE)
-        return {"rate": rate, **uvloop.run(_run_rounds(arm, deployer, rate, rounds, seconds))}
+        return {"rate": rate, **uvloop.run(_run_rounds(arm, switcher, rate, rounds, seconds))}
 
 
 def format_table(result: dict[str, Any]) -> str:
@@ -54,79 +52,34 @@ def format_table(result: dict[str, Any]) -> str:
     return format_phases(title, result, ("still", "switching"))
 
 
-class _Deployer:
-    """A client of the deployer that was started. Every method raises RuntimeError."""
+class _Switcher:
+    """Replaces the model by another version of it. Every method raises RuntimeError."""
 
-    def __init__(self, api: str) -> None:
-        self._api = f"{api}/api/v1/modserv"
-        self._versions = itertools.count(1)
+    def __init__(self, model_deployer: BenchDeployer) -> None:
+        self._deployer = model_deployer
+        self._versions = itertools.count(0)
         self.rollouts = 0
 
     async def switch(self) -> None:
         """Have the next version of the model in the place of this one."""
-        version = next(self._versions)
+        self.rollouts = next(self._versions)
         spec = {
             "serviceId": _ID,
-            "wrapper": "wrapper.py:echo",
+            "wrapper": f"{deployer.WRAPPER_FILE}:echo",
             "replicaCount": 2,
-            "config": {"version": str(version)},
+            "config": {"version": str(self.rollouts)},
         }
-        async with httpx.AsyncClient(trust_env=False, timeout=_TIMEOUT_S) as client:
-            if version == 1:
-                response = await client.post(f"{self._api}/deploy", json=spec)
-            else:
-                response = await client.put(f"{self._api}/{_ID}", json=spec)
-                self.rollouts += 1
-            if not response.is_success:
-                raise RuntimeError(response.text)
-            await self._wait_status(client, "running")
+        await self._deployer.deploy(spec)
 
     async def delete(self) -> None:
         """End the deployment, and its loaders with it."""
-        async with httpx.AsyncClient(trust_env=False, timeout=_TIMEOUT_S) as client:
-            await client.delete(f"{self._api}/{_ID}")
-            await self._wait_status(client, "terminated")
-
-    async def _wait_status(self, client: httpx.AsyncClient, wanted: str) -> None:
-        async with asyncio.timeout(_TIMEOUT_S):
-            while True:
-                shown = (await client.get(f"{self._api}/{_ID}")).json()["data"]
-                if shown["isObserved"] and shown["status"] == wanted:
-                    return
-                if shown["isObserved"] and shown["status"] == "failed":
-                    raise RuntimeError(f"the rollout has failed: {shown['reason']}")
-                await asyncio.sleep(0.1)
-
-
-def _start(context: BenchContext) -> tuple[Arm, _Deployer]:
-    """Start a gateway, and a deployer of loaders that report to it."""
-    folder = context.folder
-    (folder / "wrapper.py").write_text(_WRAPPER, encoding="utf-8")
-    env = product.import_environment(product.ensure_installed())
-    args = ["gateway", "--gateway-port", "0", "--lb-port", "0", "--gateway-admin-port", "0"]
-    args += ["--lb-accept-schemas", "true"]
-    log = folder / "gateway.log"
-    process = arms.start_asectl(context, arms.ARM_CORE, args, log, env)
-    endpoints = arms.wait_for_log_record(log, "listening")
-    config = folder / "ase.yaml"
-    config.write_text("deployer: {resync: 2}\n", encoding="utf-8")
-    args = ["deployer", "--config", str(config), "--port", "0"]
-    args += ["--deployer-hubs", endpoints["lb"], "--deployer-gateway", endpoints["gateway"]]
-    log = folder / "deployer.log"
-    arms.start_asectl(context, arms.LOAD_CORE, args, log, env)
-    api = arms.wait_for_log_record(log, "listening")["api"]
-    return Arm("ours", process.pid, endpoints["gateway"], _request()), _Deployer(api)
-
-
-def _request() -> RequestSpec:
-    body = json.dumps({"text": "hello"}).encode()
-    return RequestSpec(f"/v1/{_ID}", body, "application/json", b"hello")
+        await self._deployer.delete(_ID)
 
 
 async def _run_rounds(
-    arm: Arm, deployer: _Deployer, rate: int, rounds: int, seconds: int
+    arm: Arm, switcher: _Switcher, rate: int, rounds: int, seconds: int
 ) -> dict[str, Any]:
-    await deployer.switch()
+    await switcher.switch()
     try:
         send, lost_count = await http_connector(arm)(), [0]
 
@@ -141,18 +94,18 @@ async def _run_rounds(
         for _ in range(rounds):
             figures = await measure_load(send_counting_losses, lost_count, rate, seconds)
             by_phase["still"].append(figures)
-            switching = asyncio.ensure_future(_switch_always(deployer))
+            switching = asyncio.ensure_future(_switch_always(switcher))
             figures = await measure_load(send_counting_losses, lost_count, rate, seconds)
             by_phase["switching"].append(figures)
             switching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await switching
         result = {name: aggregate_rounds(figures) for name, figures in by_phase.items()}
-        return {"rollouts": deployer.rollouts, **result}
+        return {"rollouts": switcher.rollouts, **result}
     finally:
-        await deployer.delete()
+        await switcher.delete()
 
 
-async def _switch_always(deployer: _Deployer) -> None:
+async def _switch_always(switcher: _Switcher) -> None:
     while True:
-        await deployer.switch()
+        await switcher.switch()

@@ -7,6 +7,7 @@ from math import ceil, log10
 Series = Mapping[str, Sequence[tuple[float, float]]]
 
 _WIDTH, _HEIGHT = 720, 400
+_MAX_LABELS = 14
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 170, 44, 52
 _COLOURS = ("#0b6e4f", "#c8553d", "#2f5d8a", "#8e6c8a", "#b08900", "#555555", "#d17a22", "#1f9e9e",
             "#a23b72", "#6b8e23")  # fmt: skip
@@ -53,6 +54,16 @@ def render_chart(
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
+def stack_charts(charts: Sequence[str]) -> str:
+    """Return charts below each other as one SVG text."""
+    height = _HEIGHT * len(charts)
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}">']
+    for number, chart in enumerate(charts):
+        y = _HEIGHT * number
+        parts += [f'<svg y="{y}" width="{_WIDTH}" height="{_HEIGHT}">', chart.strip(), "</svg>"]
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
 def _grid(xs: Sequence[float], x_texts: Sequence[str], axis_max: float, step: float) -> list[str]:
     parts = []
     for number in range(round(axis_max / step) + 1):
@@ -61,9 +72,10 @@ def _grid(xs: Sequence[float], x_texts: Sequence[str], axis_max: float, step: fl
             f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>'
         )
         parts.append(_text(_LEFT - 8, y + 4, f"{number * step:g}", anchor="end"))
+    every = ceil(len(xs) / _MAX_LABELS)
     parts += [
         _text(_to_pixel_x(x, xs), _HEIGHT - _BOTTOM + 18, text, anchor="middle")
-        for x, text in zip(xs, x_texts, strict=True)
+        for x, text in [*zip(xs, x_texts, strict=True)][::every]
     ]
     return parts
 
