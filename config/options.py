@@ -666,6 +666,19 @@ class DeployerOptions:
         "namespace of the shimlet k8s",
         pattern=(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", "lower-case letters, digits and '-'"),
     )
+    supervisor: str = option(
+        "unix:///var/run/supervisor.sock",
+        "where supervisord listens, for the shimlet supervisor: unix:///path, or "
+        "http://user:password@host:port",
+        pattern=(r"unix:///.+|http://.+:\d+", "unix:///path or http://host:port"),
+        secret=True,
+    )
+    supervisor_folder: str = option(
+        "deploy-supervisor",
+        "folder, by this file, of the programs of the shimlet supervisor; supervisord's "
+        "configuration has to include its *.conf",
+        path=True,
+    )
     replicas: int = option(100, "replicas of all deployments together", minimum=1, maximum=10_000)
     cpu: float = option(0.0, "CPUs that all replicas may ask for together; 0: any", minimum=0)
     memory: str = option(

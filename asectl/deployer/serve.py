@@ -38,6 +38,7 @@ from deploy.shimlets.interface import Shimlet, ShimletError
 from deploy.shimlets.kubernetes import KubernetesShimlet
 from deploy.shimlets.kubernetes_api import ClusterAccess, KubernetesApi
 from deploy.shimlets.process import ProcessShimlet
+from deploy.shimlets.supervisor import SupervisorShimlet
 from deploy.workloads.quantities import parse_memory
 from deploy.workloads.quota import Quota
 from deploy.workloads.traffic import traffic_shares
@@ -87,6 +88,14 @@ def create_shimlets(options: DeployerOptions, base: Path) -> dict[str, Shimlet]:
         ),
         "docker": lambda: DockerShimlet(
             options.docker, options.docker_network, options.loader_host, options.grace
+        ),
+        "supervisor": lambda: SupervisorShimlet(
+            options.supervisor,
+            (base / options.supervisor_folder).absolute(),
+            (base / options.models).resolve(),
+            options.loader_host,
+            options.grace,
+            options.max_log,
         ),
         "k8s": lambda: KubernetesShimlet(partial(_connect, options, base), options.grace),
     }

@@ -4,28 +4,28 @@ import asyncio
 import contextlib
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from math import ceil
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from deploy.shimlets.interface import ReplicaState, ReplicaStatus, ShimletError, Workload
+from deploy.shimlets.loader_program import (
+    describe_excess,
+    find_wrapper_problem,
+    loader_command,
+    loader_environment,
+)
 from deploy.shimlets.replica_process import ReplicaProcess, write_atomically
-from deploy.shimlets.usage import Usage, read_usage_by_session
-from deploy.workloads.quantities import memory_text
+from deploy.shimlets.usage import Usage, UsageMeter, read_usage_by_session
 from rpc.addresses import join_host_port
 
 _Result = TypeVar("_Result")
 
 _WORKLOAD: Final = "workload.json"
-# Variables of the deployer that are none of a model's business: its keys among them.
-_OWN_PREFIX: Final = "ASE_"
-_KEPT: Final = frozenset({"ASE_LB_TOKEN"})
 
 
 class ProcessShimlet:
@@ -52,7 +52,7 @@ class ProcessShimlet:
         self._grace_s = grace_s
         self._max_log_bytes = max_log_bytes
         self._replicas: dict[Path, ReplicaProcess] = {}
-        self._usage_before: dict[int, tuple[Usage, float]] = {}
+        self._meter = UsageMeter()
         # One thread reads and starts, in the order of the calls.
         self._thread = ThreadPoolExecutor(1, "process-shimlet")
         self._callbacks: list[Callable[[str], None]] = []
@@ -60,15 +60,7 @@ class ProcessShimlet:
 
     def check(self, workload: Workload) -> str:
         """Return why it can never run a workload; see `Shimlet`."""
-        file = workload.wrapper.partition(":")[0]
-        if not workload.wrapper:
-            return "the shimlet process needs `wrapper`: FILE or FILE:Class (it starts no images)"
-        path = (self._models / file).resolve()
-        if not path.is_relative_to(self._models.resolve()):
-            return f"wrapper {file}: is not below {self._models}, the folder of deployer.models"
-        if not path.is_file():
-            return f"wrapper {file}: there is no such file below {self._models}"
-        return ""
+        return find_wrapper_problem(workload, self.name, self._models)
 
     def on_change(self, callback: Callable[[str], None]) -> None:
         """Have `callback` called when a replica ends; see `Shimlet`."""
@@ -143,9 +135,9 @@ class ProcessShimlet:
                 process = self._forget(process)
             if time.time() >= process.retry_at():
                 process.start(
-                    self._command(workload),
+                    loader_command(workload, self._host, "{port}"),
                     self._host,
-                    self._env(workload, os.environ),
+                    loader_environment(workload, os.environ),
                     self._models,
                 )
         for process in self._processes(workload.id, workload.revision):
@@ -185,13 +177,12 @@ class ProcessShimlet:
     ) -> ReplicaStatus:
         is_running = process.is_running()
         process.trim_log()
-        notes, usage = process.notes, usages.get(process.pid)
-        if is_running and usage is not None and memory_limit and usage.memory > memory_limit:
-            process.kill(
-                f"used {memory_text(usage.memory // 2**20 * 2**20)} of memory, and "
-                f"{memory_text(memory_limit)} are allowed (resourceRequirements.memory)"
-            )
-            is_running, notes = False, process.notes
+        notes = process.notes
+        usage = usages.get(process.pid, Usage()) if is_running else Usage()
+        excess = describe_excess(usage, memory_limit)
+        if excess:
+            process.kill(excess)
+            is_running, notes, usage = False, process.notes, Usage()
         state = ReplicaState.RUNNING if is_running else ReplicaState.BACKOFF
         if notes.stopping_at:
             state = ReplicaState.STOPPING
@@ -205,17 +196,9 @@ class ProcessShimlet:
             crashes=notes.crashes,
             reason=notes.reason,
             started_at=notes.started_at,
-            cpu=self._cpu(process.pid, usage) if usage is not None and is_running else 0.0,
-            memory=usage.memory if usage is not None and is_running else 0,
+            cpu=self._meter.cpus(process.pid, usage, time.monotonic()) if usage.memory else 0.0,
+            memory=usage.memory,
         )
-
-    def _cpu(self, pid: int, usage: Usage) -> float:
-        """Return the CPUs that a session has used since it was looked at before."""
-        now = time.monotonic()
-        before, at = self._usage_before.get(pid, (usage, now))
-        if now - at >= 0.2 or pid not in self._usage_before:
-            self._usage_before[pid] = (usage, now)
-        return (usage.cpu_s - before.cpu_s) / (now - at) if now > at else 0.0
 
     def _memory_limit(self, folder: Path) -> int:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
@@ -246,26 +229,6 @@ class ProcessShimlet:
     def _forget(self, process: ReplicaProcess) -> ReplicaProcess:
         self._replicas.pop(process.folder, None)
         return self._process(process.folder)
-
-    def _command(self, workload: Workload) -> list[str]:
-        settings = [f"--set={key}={value}" for key, value in workload.config.items()]
-        return [
-            sys.executable, "-P", "-m", "asectl", "loader", "run", workload.wrapper,
-            "--host", self._host, "--port", "{port}", "--lb", workload.hubs, *settings,
-        ]  # fmt: skip
-
-    def _env(self, workload: Workload, own: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment of a replica; `own` is that of the deployer."""
-        env = {
-            name: value
-            for name, value in own.items()
-            if not name.startswith(_OWN_PREFIX) or name in _KEPT
-        }
-        if workload.resources.cpu:
-            # No limit of the kernel's: how many threads the libraries of models start.
-            threads = str(max(ceil(workload.resources.cpu), 1))
-            env |= {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
-        return env | dict(workload.env)
 
     # In the event loop
 

@@ -203,9 +203,13 @@ class ReplicaProcess:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader, or a crash, sees the old or the new text. Raises OSError."""
+    """Write a file so that a reader, or a crash, sees the old or the new text. Raises OSError.
+
+    Only its owner may read it: it may have the environment of a model.
+    """
     new = path.with_name(f"{path.name}.new")
-    with new.open("w", encoding="utf-8") as stream:
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from deploy.shimlets.interface import ReplicaState, ShimletError
+from deploy.shimlets.loader_program import loader_environment
 from deploy.shimlets.process import ProcessShimlet
 from deploy.shimlets.replica_process import ReplicaProcess
 from deploy.shimlets.usage import is_alive, read_usage_by_session
@@ -149,11 +150,9 @@ def test_damaged_notes_are_no_obstacle(tmp_path: Path) -> None:
     assert ReplicaProcess(tmp_path / "0", 1.0, 100).notes.crashes == 0
 
 
-def test_a_model_does_not_see_the_keys_of_the_deployer(tmp_path: Path) -> None:
-    (tmp_path / "wrapper.py").write_text(WRAPPER)
-    shimlet = ProcessShimlet(tmp_path / "state", tmp_path, "127.0.0.1")
+def test_a_model_does_not_see_the_keys_of_the_deployer() -> None:
     own = {"ASE_REGISTRY_TOKEN": "a secret", "ASE_LB_TOKEN": "of the hub", "HOME": "/root"}
-    env = shimlet._env(ONE, own)
+    env = loader_environment(ONE, own)
     assert "a secret" not in env.values()
     assert (env["ASE_LB_TOKEN"], env["HOME"]) == ("of the hub", "/root")
     assert env["MARK"] == "!"

@@ -17,10 +17,13 @@ from deploy.shimlets.interface import ReplicaState, ReplicaStatus, Shimlet, Shim
 from deploy.shimlets.kubernetes import KubernetesShimlet
 from deploy.shimlets.kubernetes_api import ClusterAccess, KubernetesApi
 from deploy.shimlets.process import ProcessShimlet
+from deploy.shimlets.supervisor import SupervisorShimlet
+from deploy.shimlets.supervisor_rpc import SupervisorRpc
 from deploy.workloads.spec import Resources
 from tests.deploy.fake_kubernetes import TOKEN, running_kubernetes
 from tests.deploy.fake_shimlet import FakeShimlet
 from tests.deploy.podman import IMAGE, running_podman
+from tests.deploy.supervisord import running_supervisord
 
 WRAPPER = '''\
 import os
@@ -119,6 +122,24 @@ async def shimlet_of(kind: str, folder: Path) -> AsyncIterator[RunningShimlet]:
                 await under_test.wait_gone()
                 await k8s.close()
         return
+    elif kind == "supervisor":
+        include = folder / "programs"
+        with running_supervisord(folder, include) as address:
+            supervisor = SupervisorShimlet(address, include, folder, "127.0.0.1", 20.0)
+
+            async def crash_program(replica: ReplicaStatus) -> None:
+                rpc = SupervisorRpc(address)
+                info = rpc.call("getProcessInfo", f"ase-{replica.name}")
+                rpc.close()
+                os.kill(info["pid"], signal.SIGKILL)
+
+            under_test = RunningShimlet(supervisor, crash_program, is_real=True)
+            try:
+                yield under_test
+            finally:
+                await under_test.wait_gone()
+                await supervisor.close()
+        return
     elif kind == "fake":
         fake = FakeShimlet()
 
@@ -149,7 +170,7 @@ def podman() -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(params=["fake", "process", "docker", "k8s"])
+@pytest.fixture(params=["fake", "process", "docker", "k8s", "supervisor"])
 def kind(request: pytest.FixtureRequest) -> str:
     if request.param == "docker":
         return str(request.getfixturevalue("podman"))
@@ -264,11 +285,12 @@ def test_resources_are_measured(kind: str, tmp_path: Path) -> None:
     run(kind, tmp_path, scenario)
 
 
-def test_a_limit_of_memory_is_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["process", "supervisor"])
+def test_a_limit_of_memory_is_kept(kind: str, tmp_path: Path) -> None:
     async def scenario(under_test: RunningShimlet) -> None:
         workload = replace(WORKLOAD, replicas=1, resources=Resources(memory=2**20))
         await under_test.shimlet.apply(workload)
         (replica,) = await under_test.wait(lambda replicas: replicas[0].crashes > 0)
         assert "and 1Mi are allowed (resourceRequirements.memory)" in replica.reason
 
-    run("process", tmp_path, scenario)
+    run(kind, tmp_path, scenario)
