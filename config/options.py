@@ -666,6 +666,9 @@ class DeployerOptions:
         "namespace of the shimlet k8s",
         pattern=(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", "lower-case letters, digits and '-'"),
     )
+    token_secret: str = option(
+        "", "Secret of that namespace whose `lb-token` is the token of the hubs, for pods"
+    )
     supervisor: str = option(
         "unix:///var/run/supervisor.sock",
         "where supervisord listens, for the shimlet supervisor: unix:///path, or "

@@ -4,6 +4,7 @@ import logging
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from config.options import LbOptions
 from rpc.certificate import CertificateFiles
@@ -53,6 +54,10 @@ class HubCredentials:
         if self.cert:
             context.load_cert_chain(self.cert, self.key)
         return context
+
+
+# Of hubs that ask for none, and do not speak TLS.
+NO_CREDENTIALS: Final = HubCredentials()
 
 
 class ServerCertificate:

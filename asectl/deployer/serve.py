@@ -76,8 +76,13 @@ async def open_store(config: Config, base: Path) -> Store:
     return store
 
 
-def create_shimlets(options: DeployerOptions, base: Path) -> dict[str, Shimlet]:
-    """Return the runtimes that there are. Raises ShimletLoadError."""
+def create_shimlets(
+    options: DeployerOptions, base: Path, credentials: HubCredentials
+) -> dict[str, Shimlet]:
+    """Return the runtimes that there are; `credentials` are for the hubs.
+
+    Raises ShimletLoadError.
+    """
     built_in: Mapping[str, Callable[[], Shimlet]] = {
         "process": lambda: ProcessShimlet(
             (base / options.state).absolute(),
@@ -85,9 +90,14 @@ def create_shimlets(options: DeployerOptions, base: Path) -> dict[str, Shimlet]:
             options.loader_host,
             options.grace,
             options.max_log,
+            credentials,
         ),
         "docker": lambda: DockerShimlet(
-            options.docker, options.docker_network, options.loader_host, options.grace
+            options.docker,
+            options.docker_network,
+            options.loader_host,
+            options.grace,
+            credentials.token,
         ),
         "supervisor": lambda: SupervisorShimlet(
             options.supervisor,
@@ -96,8 +106,11 @@ def create_shimlets(options: DeployerOptions, base: Path) -> dict[str, Shimlet]:
             options.loader_host,
             options.grace,
             options.max_log,
+            credentials,
         ),
-        "k8s": lambda: KubernetesShimlet(partial(_connect, options, base), options.grace),
+        "k8s": lambda: KubernetesShimlet(
+            partial(_connect, options, base), options.grace, options.token_secret
+        ),
     }
     return load_shimlets(built_in)
 
@@ -125,7 +138,8 @@ class DeployerProcess:
         self._repository = DeploymentRepository(store)
         self._bus = EventBus()
         self._bus.add_sink(_log_event)
-        self._shimlets = create_shimlets(options, base)
+        credentials = HubCredentials.from_options(config.lb, base.absolute())
+        self._shimlets = create_shimlets(options, base, credentials)
         pipelines, default_pipeline = load_pipelines(options.pipeline, base)
         self._hubs = _create_hubs(config, base, self._on_instance_change)
         self._load_view = LoadView(self._hubs.table, check_health)

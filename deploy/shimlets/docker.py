@@ -10,7 +10,13 @@ from datetime import datetime
 from typing import Any, Final
 
 from deploy.shimlets.docker_api import DockerApi
-from deploy.shimlets.interface import ReplicaState, ReplicaStatus, ShimletError, Workload
+from deploy.shimlets.interface import (
+    TOKEN_VARIABLE,
+    ReplicaState,
+    ReplicaStatus,
+    ShimletError,
+    Workload,
+)
 from deploy.shimlets.ports import free_port
 from deploy.workloads.spec import Resources
 from rpc.addresses import join_host_port
@@ -47,17 +53,21 @@ class DockerShimlet:
     """Replicas as containers with labels, which say all that is to be known of them.
 
     `network` is `host`, or that of the engine in which containers get a port of `host` each. The
-    address that gateways dial is `host` in both. `_stopping` are tasks that stop containers.
+    address that gateways dial is `host` in both. `token` is that of the hubs. `_stopping` are tasks
+    that stop containers.
     """
 
     name = "docker"
     description = "containers of a Docker engine, or of podman"
 
-    def __init__(self, address: str, network: str, host: str, grace_s: float = 35.0) -> None:
+    def __init__(
+        self, address: str, network: str, host: str, grace_s: float = 35.0, token: str = ""
+    ) -> None:
         self._api = DockerApi(address)
         self._network = network
         self._host = host
         self._grace_s = grace_s
+        self._token = token
         self._notes: dict[str, _ContainerNotes] = {}
         self._stopping: dict[str, asyncio.Task[None]] = {}
         self._callbacks: list[Callable[[str], None]] = []
@@ -241,10 +251,11 @@ class DockerShimlet:
             binding = {"HostIp": self._host, "HostPort": str(port)}
             host_config["PortBindings"] = {f"{_PORT}/tcp": [binding]}
         arguments += [f"--set={key}={value}" for key, value in workload.config.items()]
+        env = {**({TOKEN_VARIABLE: self._token} if self._token else {}), **workload.env}
         return {
             "Image": workload.image,
             "Cmd": arguments,
-            "Env": [f"{key}={value}" for key, value in workload.env.items()],
+            "Env": [f"{key}={value}" for key, value in env.items()],
             "Labels": labels,
             "ExposedPorts": {f"{_PORT}/tcp": {}},
             "HostConfig": host_config | _limits(workload.resources),

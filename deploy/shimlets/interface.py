@@ -8,9 +8,12 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
 from deploy.workloads.spec import Resources
+
+# Where a loader finds the token of the hubs.
+TOKEN_VARIABLE: Final = "ASE_LB_TOKEN"  # noqa: S105 (the name of a variable)
 
 
 class ShimletError(Exception):

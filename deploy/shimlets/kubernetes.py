@@ -30,16 +30,20 @@ class KubernetesShimlet:
     """Replicas as pods of one namespace.
 
     Kubernetes starts pods again that end, and this reads how often. `connect` returns the client;
-    it is called when it is first needed, since there may be no cluster.
+    it is called when it is first needed, since there may be no cluster. `token_secret` names the
+    Secret with the token of the hubs.
     """
 
     name = "k8s"
     description = "pods of a Kubernetes cluster"
 
-    def __init__(self, connect: Callable[[], KubernetesApi], grace_s: float = 35.0) -> None:
+    def __init__(
+        self, connect: Callable[[], KubernetesApi], grace_s: float = 35.0, token_secret: str = ""
+    ) -> None:
         self._connect = connect
         self._connected: KubernetesApi | None = None
         self._grace_s = grace_s
+        self._token_secret = token_secret
         self._callbacks: list[Callable[[str], None]] = []
         self._watching: asyncio.Task[None] | None = None
 
@@ -60,7 +64,7 @@ class KubernetesShimlet:
         """Have as many pods of a revision; see `Shimlet`."""
         api = self._api()
         await api.apply(render_service(workload.id))
-        await api.apply(render_deployment(workload, self._grace_s))
+        await api.apply(render_deployment(workload, self._grace_s, self._token_secret))
 
     async def scale(self, deployment_id: str, revision: str, replicas: int) -> None:
         """Have another number of pods; see `Shimlet`."""

@@ -5,7 +5,7 @@ https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/deploymen
 
 from typing import Any, Final
 
-from deploy.shimlets.interface import Workload
+from deploy.shimlets.interface import TOKEN_VARIABLE, Workload
 from deploy.workloads.quantities import cpu_text, memory_text
 from deploy.workloads.spec import Resources
 
@@ -32,8 +32,11 @@ def deployment_name(deployment_id: str, revision: str) -> str:
     return f"{deployment_id[: _MAX_NAME - len(revision) - 1].rstrip('-')}-{revision}"
 
 
-def render_deployment(workload: Workload, grace_s: float) -> dict[str, Any]:
-    """Return the Deployment of a workload; a pod has `grace_s` seconds to finish its requests."""
+def render_deployment(workload: Workload, grace_s: float, token_secret: str = "") -> dict[str, Any]:
+    """Return the Deployment of a workload; a pod has `grace_s` seconds to finish its requests.
+
+    `token_secret` names the Secret whose `lb-token` is the token of the hubs, "" for none.
+    """
     labels = _labels(workload)
     return {
         "apiVersion": "apps/v1",
@@ -56,7 +59,7 @@ def render_deployment(workload: Workload, grace_s: float) -> dict[str, Any]:
                         "runAsNonRoot": True,
                         "seccompProfile": {"type": "RuntimeDefault"},
                     },
-                    "containers": [_container(workload)],
+                    "containers": [_container(workload, token_secret)],
                 },
             },
         },
@@ -91,11 +94,14 @@ def _labels(workload: Workload) -> dict[str, str]:
     return {DEPLOYMENT_LABEL: workload.id, REVISION_LABEL: workload.revision, **MANAGED_BY}
 
 
-def _container(workload: Workload) -> dict[str, Any]:
+def _container(workload: Workload, token_secret: str) -> dict[str, Any]:
     settings = [f"--set={key}={_escape(value)}" for key, value in workload.config.items()]
     env: list[dict[str, Any]] = [
         {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
     ]
+    if token_secret:
+        reference = {"secretKeyRef": {"name": token_secret, "key": "lb-token"}}
+        env.append({"name": TOKEN_VARIABLE, "valueFrom": reference})
     env += [{"name": key, "value": _escape(value)} for key, value in workload.env.items()]
     limits = _limits(workload.resources)
     container: dict[str, Any] = {

@@ -6,13 +6,13 @@ from math import ceil
 from pathlib import Path
 from typing import Final
 
-from deploy.shimlets.interface import Workload
+from deploy.shimlets.interface import TOKEN_VARIABLE, Workload
 from deploy.shimlets.usage import Usage
 from deploy.workloads.quantities import memory_text
+from lb.credentials import HubCredentials
 
 # Variables of the deployer that are none of a model's business: its keys among them.
 _OWN_PREFIX: Final = "ASE_"
-_KEPT: Final = frozenset({"ASE_LB_TOKEN"})
 
 
 def find_wrapper_problem(workload: Workload, shimlet: str, models: Path) -> str:
@@ -28,22 +28,26 @@ def find_wrapper_problem(workload: Workload, shimlet: str, models: Path) -> str:
     return ""
 
 
-def loader_command(workload: Workload, host: str, port: str) -> list[str]:
+def loader_command(
+    workload: Workload, host: str, port: str, credentials: HubCredentials
+) -> list[str]:
     """Return the command of a replica that listens at `host` and `port`."""
     settings = [f"--set={key}={value}" for key, value in workload.config.items()]
+    files = (("ca", credentials.ca), ("cert", credentials.cert), ("key", credentials.key))
+    settings += [f"--lb-{name}={path}" for name, path in files if path]
     return [
         sys.executable, "-P", "-m", "asectl", "loader", "run", workload.wrapper,
         "--host", host, "--port", port, "--lb", workload.hubs, *settings,
     ]  # fmt: skip
 
 
-def loader_environment(workload: Workload, own: Mapping[str, str]) -> dict[str, str]:
+def loader_environment(
+    workload: Workload, own: Mapping[str, str], credentials: HubCredentials
+) -> dict[str, str]:
     """Return the environment of a replica; `own` is that of the deployer."""
-    env = {
-        name: value
-        for name, value in own.items()
-        if not name.startswith(_OWN_PREFIX) or name in _KEPT
-    }
+    env = {name: value for name, value in own.items() if not name.startswith(_OWN_PREFIX)}
+    if credentials.token:
+        env[TOKEN_VARIABLE] = credentials.token
     if workload.resources.cpu:
         # No limit of the kernel's: how many threads the libraries of models start.
         threads = str(max(ceil(workload.resources.cpu), 1))

@@ -21,6 +21,7 @@ from deploy.shimlets.loader_program import (
 )
 from deploy.shimlets.replica_process import ReplicaProcess, write_atomically
 from deploy.shimlets.usage import Usage, UsageMeter, read_usage_by_session
+from lb.credentials import NO_CREDENTIALS, HubCredentials
 from rpc.addresses import join_host_port
 
 _Result = TypeVar("_Result")
@@ -32,7 +33,7 @@ class ProcessShimlet:
     """Replicas as processes, each with a folder below `state`: ID/REVISION/NUMBER.
 
     Wrappers are files below `models`. They listen on `host`, which gateways reach. `grace_s` is how
-    long a replica may take to finish its requests.
+    long a replica may take to finish its requests. `credentials` are for the hubs.
     """
 
     name = "process"
@@ -45,12 +46,14 @@ class ProcessShimlet:
         host: str,
         grace_s: float = 35.0,
         max_log_bytes: int = 10 * 1024 * 1024,
+        credentials: HubCredentials = NO_CREDENTIALS,
     ) -> None:
         self._state = state
         self._models = models
         self._host = host
         self._grace_s = grace_s
         self._max_log_bytes = max_log_bytes
+        self._credentials = credentials
         self._replicas: dict[Path, ReplicaProcess] = {}
         self._meter = UsageMeter()
         # One thread reads and starts, in the order of the calls.
@@ -135,9 +138,9 @@ class ProcessShimlet:
                 process = self._forget(process)
             if time.time() >= process.retry_at():
                 process.start(
-                    loader_command(workload, self._host, "{port}"),
+                    loader_command(workload, self._host, "{port}", self._credentials),
                     self._host,
-                    loader_environment(workload, os.environ),
+                    loader_environment(workload, os.environ, self._credentials),
                     self._models,
                 )
         for process in self._processes(workload.id, workload.revision):

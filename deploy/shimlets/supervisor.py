@@ -32,6 +32,7 @@ from deploy.shimlets.ports import free_port
 from deploy.shimlets.replica_process import write_atomically
 from deploy.shimlets.supervisor_rpc import SupervisorFaultError, SupervisorRpc
 from deploy.shimlets.usage import Usage, UsageMeter, read_usage_by_group
+from lb.credentials import NO_CREDENTIALS, HubCredentials
 from rpc.addresses import join_host_port
 
 _Result = TypeVar("_Result")
@@ -84,6 +85,7 @@ class SupervisorShimlet:
 
     `address` is that of its XML-RPC interface. Wrappers are files below `models`. They listen on
     `host`, which gateways reach. `grace_s` is how long a replica may take to finish its requests.
+    `credentials` are for the hubs.
     """
 
     name = "supervisor"
@@ -97,6 +99,7 @@ class SupervisorShimlet:
         host: str,
         grace_s: float = 35.0,
         max_log_bytes: int = 10 * 1024 * 1024,
+        credentials: HubCredentials = NO_CREDENTIALS,
     ) -> None:
         self._rpc = SupervisorRpc(address)
         self._folder = folder
@@ -104,6 +107,7 @@ class SupervisorShimlet:
         self._host = host
         self._grace_s = grace_s
         self._max_log_bytes = max_log_bytes
+        self._credentials = credentials
         self._notes: dict[str, _ProgramNotes] = {}
         self._meter = UsageMeter()
         self._callbacks: list[Callable[[str], None]] = []
@@ -326,8 +330,10 @@ class SupervisorShimlet:
         self._folder.mkdir(parents=True, exist_ok=True)
         launch_path, config_path, log_path = self._paths(program)
         launch = {
-            "command": loader_command(program.workload, self._host, str(program.port)),
-            "env": loader_environment(program.workload, os.environ),
+            "command": loader_command(
+                program.workload, self._host, str(program.port), self._credentials
+            ),
+            "env": loader_environment(program.workload, os.environ, self._credentials),
             "cwd": str(self._models),
             "workload": program.workload.to_text(),
             "number": program.number,
@@ -368,17 +374,17 @@ class SupervisorShimlet:
 
     async def _watch_states(self) -> None:
         """Have the callbacks called for each program whose state or start has changed."""
-        known: dict[str, tuple[str, int]] = {}
+        before: dict[str, tuple[str, int]] = {}
         while True:
             with contextlib.suppress(ShimletError):
                 states, programs = await self._run(lambda: (self._states(), self._programs()))
                 for program in programs:
                     info = states.get(program.name)
                     seen = (info["statename"], info["start"]) if info is not None else ("", 0)
-                    if known.get(program.name, seen) != seen:
+                    if before.get(program.name, seen) != seen:
                         for callback in self._callbacks:
                             callback(program.workload.id)
-                    known[program.name] = seen
+                    before[program.name] = seen
             await asyncio.sleep(_WATCH_INTERVAL_S)
 
 

@@ -14,9 +14,11 @@ import pytest
 import yaml
 
 from asectl import loader
+from asectl.deployer import run
 from config import resolve
 from config.source import parse_yaml
 from deploy.file_sets import FILE_SETS, list_files
+from deploy.shimlets.kubernetes_objects import DEPLOYMENT_LABEL
 from tests.harness import Gateway, Process, make_envelope, run_asectl
 
 # Every part of the chart that a value switches on.
@@ -50,6 +52,13 @@ EVERYTHING: dict[str, Any] = {
             "volumeMounts": [{"name": "models", "mountPath": "/models"}],
         }
     ],
+    "deployer": {
+        "enabled": True,
+        "keys": {"secret": "keys"},
+        "storageClass": "fast",
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "tolerations": [{"key": "gpu", "operator": "Exists"}],
+    },
     "networkPolicy": {"clients": [{"podSelector": {"matchLabels": {"app": "kong"}}}]},
     "metrics": {
         "serviceMonitor": {"enabled": True, "labels": {"release": "prom"}},
@@ -138,10 +147,12 @@ def test_every_pod_is_hardened_and_its_services_are_not_linked(chart: Path) -> N
         for (kind, _), item in render(chart, EVERYTHING).items()
         if kind in ("Deployment", "StatefulSet")
     ]
-    assert len(pods) == 3
+    assert len(pods) == 4
     for pod in pods:
         assert pod["securityContext"]["runAsNonRoot"]
-        assert pod["enableServiceLinks"] is pod["automountServiceAccountToken"] is False
+        assert pod["enableServiceLinks"] is False
+        calls_kubernetes = pod["serviceAccountName"] == "demo-deployer"
+        assert pod.get("automountServiceAccountToken", True) is calls_kubernetes
         for item in pod["containers"]:
             assert item["securityContext"] == {
                 "allowPrivilegeEscalation": False,
@@ -275,6 +286,59 @@ def test_private_ports_are_reached_by_their_peers_alone(chart: Path) -> None:
     assert "namespaceSelector" in admin["from"][0]
     assert not [kind for kind, _ in render(chart, {"networkPolicy": {"enabled": False}})
                 if kind == "NetworkPolicy"]  # fmt: skip
+
+
+def test_deployer_may_do_what_its_shimlet_does_and_no_more(chart: Path) -> None:
+    objects = render(chart, EVERYTHING)
+    rules = objects["Role", "demo-deployer"]["rules"]
+    allowed = {
+        (group, name.partition("/")[0], verb)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for name in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert {name for _, name, _ in allowed} == {"deployments", "services", "pods"}
+    (subject,) = objects["RoleBinding", "demo-deployer"]["subjects"]
+    assert subject == {"kind": "ServiceAccount", "name": "demo-deployer", "namespace": "prod"}
+    pod = objects["StatefulSet", "demo-deployer"]["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] == "demo-deployer"
+    parser = argparse.ArgumentParser()
+    run.add_arguments(parser)
+    (item,) = pod["containers"]
+    env = {entry["name"]: entry.get("value", "") for entry in item["env"]}
+    flags = {
+        name: value
+        for name, value in vars(parser.parse_args(item["args"][1:])).items()
+        if "." in name and value is not None
+    }
+    config = resolve.resolve(parse_yaml("", "ase.yaml"), env, flags)
+    assert (config.deployer.shimlet, config.deployer.namespace) == ("k8s", "prod")
+    assert (
+        config.deployer.hubs
+        == "demo-hub-0.demo-hub:8220,demo-hub-1.demo-hub:8220,demo-hub-2.demo-hub:8220"
+    )
+    assert (config.deployer.token_secret, config.deployer.auth) == ("ours", "key")
+    assert config.auth.keys == "/etc/ase/keys/keys.sqlite"
+
+
+def test_deployed_pods_report_and_are_called(chart: Path) -> None:
+    objects = render(chart, EVERYTHING)
+    deployed = {"matchExpressions": [{"key": DEPLOYMENT_LABEL, "operator": "Exists"}]}
+    hub = objects["NetworkPolicy", "demo-hub"]["spec"]["ingress"][0]["from"]
+    assert {"podSelector": deployed} in hub
+    policy = objects["NetworkPolicy", "demo-deployed"]["spec"]
+    assert policy["podSelector"] == deployed
+    components = [
+        peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"]
+        for peer in policy["ingress"][0]["from"]
+    ]
+    assert components == ["gateway", "deployer"]
+
+
+def test_deployer_without_keys_is_refused(chart: Path) -> None:
+    with pytest.raises(Exception, match=r"deployer\.keys\.secret: a Secret with keys\.sqlite"):
+        render(chart, {"deployer": {"enabled": True}})
 
 
 def test_prometheus_finds_the_jobs_that_the_alerts_name(chart: Path) -> None:

@@ -56,6 +56,15 @@ def test_the_workload_is_kept_in_an_annotation() -> None:
     assert Workload.from_text(annotations[WORKLOAD_ANNOTATION]) == WORKLOAD
 
 
+def test_pods_have_the_token_of_the_hubs_from_a_secret() -> None:
+    tree = render_deployment(WORKLOAD, 1.0, "ase-secret")
+    kubernetes_validate.validate(tree, "1.34", strict=True)
+    (container,) = tree["spec"]["template"]["spec"]["containers"]
+    (token,) = [entry for entry in container["env"] if entry["name"] == "ASE_LB_TOKEN"]
+    assert token["valueFrom"] == {"secretKeyRef": {"name": "ase-secret", "key": "lb-token"}}
+    assert "ASE_LB_TOKEN" not in str(render_deployment(WORKLOAD, 1.0))
+
+
 @pytest.mark.parametrize(
     ("kind", "resource"),
     [("NVIDIA GPU", "nvidia.com/gpu"), ("", "nvidia.com/gpu"), ("amd", "amd.com/gpu"),

@@ -1,5 +1,6 @@
 """Processes of the host: deployers that are killed, folders, what a replica must not know."""
 
+import argparse
 import asyncio
 import json
 import os
@@ -13,11 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from asectl import loader
 from deploy.shimlets.interface import ReplicaState, ShimletError
-from deploy.shimlets.loader_program import loader_environment
+from deploy.shimlets.loader_program import loader_command, loader_environment
 from deploy.shimlets.process import ProcessShimlet
 from deploy.shimlets.replica_process import ReplicaProcess
 from deploy.shimlets.usage import is_alive, read_usage_by_session
+from lb.credentials import HubCredentials
 from tests.deploy.shimlets.test_shimlet_contract import WORKLOAD, WRAPPER
 from tests.harness import ROOT
 
@@ -151,11 +154,22 @@ def test_damaged_notes_are_no_obstacle(tmp_path: Path) -> None:
 
 
 def test_a_model_does_not_see_the_keys_of_the_deployer() -> None:
-    own = {"ASE_REGISTRY_TOKEN": "a secret", "ASE_LB_TOKEN": "of the hub", "HOME": "/root"}
-    env = loader_environment(ONE, own)
-    assert "a secret" not in env.values()
+    own = {"ASE_REGISTRY_TOKEN": "a secret", "ASE_LB_TOKEN": "another", "HOME": "/root"}
+    env = loader_environment(ONE, own, HubCredentials("of the hub", "ca.pem"))
+    assert not {"a secret", "another"} & {*env.values()}
     assert (env["ASE_LB_TOKEN"], env["HOME"]) == ("of the hub", "/root")
     assert env["MARK"] == "!"
+    assert "ASE_LB_TOKEN" not in loader_environment(ONE, own, HubCredentials())
+
+
+def test_a_loader_is_told_of_the_certificates_of_hubs() -> None:
+    credentials = HubCredentials("t", "/ca.pem", "/cert.pem", "/key.pem")
+    command = loader_command(ONE, "127.0.0.1", "8240", credentials)
+    parser = argparse.ArgumentParser()
+    loader.add_arguments(parser)
+    options = parser.parse_args(command[command.index("run") + 1 :])
+    assert (options.lb_ca, options.lb_cert, options.lb_key) == ("/ca.pem", "/cert.pem", "/key.pem")
+    assert "t" not in command
 
 
 @pytest.mark.parametrize(
