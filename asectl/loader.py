@@ -16,7 +16,7 @@ from asectl.main import EXIT_CONFIG, EXIT_FAILED, EXIT_USAGE, Failure
 from asectl.options import refuse_secret
 from asectl.systemd import notify
 from config.options import ADDR
-from lb.endpoints.report import VERSION, VERSION_VARIABLE
+from lb.endpoints.report import SERVICE_VARIABLE, VERSION, VERSION_VARIABLE
 
 if TYPE_CHECKING:
     from aseloader.processes.status_pipe import StatusWriter
@@ -55,6 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         metavar="NAME",
         help=f"the version in load reports, for shares of the requests (${VERSION_VARIABLE})",
+    )
+    parser.add_argument(
+        "--service",
+        default="",
+        metavar="ID",
+        help=f"serve under this service id (the Wrapper's, or ${SERVICE_VARIABLE})",
     )
     _add_hub_arguments(parser)
     add_loader_registry_arguments(parser)
@@ -159,6 +165,7 @@ def run(args: argparse.Namespace) -> int:
     from aseloader.log_context import SidFilter
     from aseloader.metrics import continue_process_metrics
     from aseloader.processes.status_pipe import StatusWriter
+    from aseloader.renaming import as_service
 
     if (args.wrapper is None) == (args.plugin is None):
         raise Failure("give FILE:Class, or --plugin LIBRARY --schema FILE", EXIT_USAGE)
@@ -169,6 +176,8 @@ def run(args: argparse.Namespace) -> int:
     flush = logs.setup(args.log_level, args.log_format, SidFilter()).finish
     try:
         wrapper_class = _load_plugin(args) if args.plugin else load(args.wrapper)
+        service = args.service or os.environ.get(SERVICE_VARIABLE, "")
+        wrapper_class = as_service(wrapper_class, service)
         registration = LoaderRegistration.prepare(args, wrapper_class.service)
         options = _loader_options(args, status, registration)
         tasks: list[asyncio.Task[None]] = []

@@ -29,7 +29,7 @@ def serve(
             serve(Words, lb="gateway:8220", config={"stop": "the"})
 
     `lb` are the hubs, separated by commas; their token is `ASE_LB_TOKEN` in the environment, and
-    the version of the model `ASE_LOADER_VERSION`.
+    the version of the model `ASE_LOADER_VERSION`; `ASE_LOADER_SERVICE` is another service id.
     `config` is the argument of `init`. `options` are other fields of `aseloader.run.LoaderOptions`,
     such as `total` and `metrics_port`. If logging is not configured, records go to stderr as text.
     Raises TypeError if `wrapper` is neither, DeclarationError for an invalid one, LoadError if
@@ -39,13 +39,15 @@ def serve(
     # Imported here: a module with a Wrapper imports this one, and may never serve it itself.
     import uvloop
 
+    from aseloader.renaming import as_service
     from aseloader.run import LoaderOptions, run
     from lb.credentials import HubCredentials
-    from lb.endpoints.report import VERSION_VARIABLE
+    from lb.endpoints.report import SERVICE_VARIABLE, VERSION_VARIABLE
 
     wrapper_class = wrapper_class_of(wrapper)
     if wrapper_class is None:
         raise TypeError(f"{wrapper!r} is no Wrapper, and no function with @service")
+    wrapper_class = as_service(wrapper_class, os.environ.get(SERVICE_VARIABLE, ""))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for handler in logging.getLogger().handlers:
         handler.addFilter(SidFilter())

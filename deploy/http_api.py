@@ -7,53 +7,51 @@ them, in the same form.
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, generate_latest
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from deploy.engine import commands
-from deploy.engine.commands import DeploymentConflictError, DeploymentNotFoundError
+from deploy.engine.commands import DeploymentNotFoundError
 from deploy.engine.engine import EngineSettings
 from deploy.engine.events import Event, EventBus
 from deploy.engine.load_view import LoadView
 from deploy.engine.pipeline import Pipeline
 from deploy.engine.repository import DeploymentRepository
+from deploy.http_answers import (
+    ApiError,
+    Handler,
+    answer,
+    guarded,
+    read_json,
+    time_text,
+    whole_number,
+)
 from deploy.openapi import BASE_PATH, build_openapi
 from deploy.pipelines.catalog import CANARY_STEP
 from deploy.plan import plan_lines
-from deploy.shimlets.interface import ReplicaStatus, Shimlet, ShimletError
+from deploy.shimlets.interface import ReplicaStatus, Shimlet
 from deploy.workloads.phases import DeploymentPhase
 from deploy.workloads.records import DeploymentEntry
-from deploy.workloads.spec import DeploymentSpec, InvalidSpecError, read_spec
+from deploy.workloads.spec import DeploymentSpec, read_spec
 from registry.access import Actor, Authorizer, Role
-from registry.errors import Refusal, RegistryError
+from registry.errors import RegistryError
 from registry.names import ANY
-from registry.store.interfaces import ConflictError, StoreError, Transaction
+from registry.store.interfaces import ConflictError, Transaction
 
-_MAX_BODY_BYTES: Final = 256 * 1024
 _MAX_LINES: Final = 10_000
 _ATTEMPTS: Final = 20
 _CONFLICT_DELAY_S: Final = 0.05
 _KEEP_ALIVE_S: Final = 15.0
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
-Handler = Callable[[Request], Awaitable[Response]]
 Decide = Callable[[DeploymentEntry], Transaction | None]
-
-
-class _ApiError(Exception):
-    """A request that is refused."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class DeployApi:
@@ -107,7 +105,7 @@ class DeployApi:
             ("GET", f"{one}/events", self._watch_one),
             ("GET", "/api/v1/events", self._watch_all),
         ]
-        own = [Route(path, _guarded(call), methods=[method]) for method, path, call in table]
+        own = [Route(path, guarded(call), methods=[method]) for method, path, call in table]
         document_route = Route("/openapi.json", openapi, methods=["GET"])
         return Starlette(routes=[*own, document_route, *routes])
 
@@ -115,7 +113,7 @@ class DeployApi:
 
     async def _deploy(self, request: Request) -> Response:
         author = self._require(request, Role.PUBLISHER).name
-        spec = self._complete(read_spec(await _read_json(request), secrets.token_hex(4)))
+        spec = self.complete(read_spec(await read_json(request), secrets.token_hex(4)))
         return await self._change(
             "deploy", spec.id, lambda entry: commands.create(entry, spec, author, self._now())
         )
@@ -123,10 +121,10 @@ class DeployApi:
     async def _update(self, request: Request) -> Response:
         author = self._require(request, Role.PUBLISHER).name
         deployment_id = request.path_params["id"]
-        spec = read_spec(await _read_json(request), deployment_id)
+        spec = read_spec(await read_json(request), deployment_id)
         if spec.id != deployment_id:
-            raise _ApiError(400, f"serviceId: is {spec.id!r}, and the path says {deployment_id!r}")
-        spec = self._complete(spec)
+            raise ApiError(400, f"serviceId: is {spec.id!r}, and the path says {deployment_id!r}")
+        spec = self.complete(spec)
         return await self._change(
             "update", spec.id, lambda entry: commands.update(entry, spec, author, self._now())
         )
@@ -140,10 +138,10 @@ class DeployApi:
 
     async def _scale(self, request: Request) -> Response:
         author = self._require(request, Role.PUBLISHER).name
-        name, tree = request.path_params["id"], await _read_json(request)
+        name, tree = request.path_params["id"], await read_json(request)
         replicas = tree.get("replicaCount") if isinstance(tree, Mapping) else None
         if not isinstance(replicas, int) or isinstance(replicas, bool):
-            raise _ApiError(400, "replicaCount: must be a whole number")
+            raise ApiError(400, "replicaCount: must be a whole number")
         return await self._change(
             "scale", name, lambda entry: commands.scale(entry, name, replicas, author, self._now())
         )
@@ -164,7 +162,7 @@ class DeployApi:
 
     async def _plan(self, request: Request) -> Response:
         self._require(request, Role.READER)
-        spec = self._complete(read_spec(await _read_json(request)))
+        spec = self.complete(read_spec(await read_json(request)))
         entry = self._repository.get(spec.id)
         others = [
             other.wanted.spec
@@ -173,12 +171,12 @@ class DeployApi:
         ]
         excess = self._settings.quota.find_excess(spec, others)
         lines = plan_lines(entry.wanted.spec if entry.wanted else None, spec)
-        return _answer({"serviceId": spec.id, "changes": lines, "problem": excess})
+        return answer({"serviceId": spec.id, "changes": lines, "problem": excess})
 
-    def _complete(self, spec: DeploymentSpec) -> DeploymentSpec:
+    def complete(self, spec: DeploymentSpec) -> DeploymentSpec:
         """Return a specification with its shimlet: the one that the deployment has, or the default.
 
-        The default may change; what runs stays where it is. Raises _ApiError for a shimlet or
+        The default may change; what runs stays where it is. Raises ApiError for a shimlet or
         pipeline that there is none of.
         """
         for kind, name, available in (
@@ -187,10 +185,10 @@ class DeployApi:
         ):
             if name and name not in available:
                 names = ", ".join(available)
-                raise _ApiError(400, f"{kind}: unknown {kind} {name!r}; there are {names}")
+                raise ApiError(400, f"{kind}: unknown {kind} {name!r}; there are {names}")
         pipeline = self._pipelines[spec.pipeline or self._settings.pipeline]
         if spec.canary is not None and all(step.name != CANARY_STEP for step in pipeline.steps):
-            raise _ApiError(400, f"canary: pipeline {pipeline.name!r} has no step {CANARY_STEP!r}")
+            raise ApiError(400, f"canary: pipeline {pipeline.name!r} has no step {CANARY_STEP!r}")
         wanted = self._repository.get(spec.id).wanted
         present = wanted.spec.shimlet if wanted is not None else ""
         return replace(spec, shimlet=spec.shimlet or present or self._settings.shimlet)
@@ -198,7 +196,7 @@ class DeployApi:
     async def _change(self, verb: str, deployment_id: str, decide: Decide) -> Response:
         """Make a change; decide again from what is there if somebody else was faster.
 
-        `decide` returns None if there is nothing to change. Raises what it raises, _ApiError if
+        `decide` returns None if there is nothing to change. Raises what it raises, ApiError if
         others are always faster, and StoreError.
         """
         for _ in range(_ATTEMPTS):
@@ -209,8 +207,8 @@ class DeployApi:
             except ConflictError:
                 await asyncio.sleep(_CONFLICT_DELAY_S)
                 continue
-            return _answer({"serviceId": deployment_id}, f"{verb} submit success")
-        raise _ApiError(409, f"{deployment_id}: others change it all the time; try again")
+            return answer({"serviceId": deployment_id}, f"{verb} submit success")
+        raise ApiError(409, f"{deployment_id}: others change it all the time; try again")
 
     # Reading
 
@@ -223,12 +221,12 @@ class DeployApi:
         running, queued, slots = self._load_view.load_of(replicas)
         data["load"] = {"running": running, "queued": queued, "slots": slots}
         data["spec"] = entry.wanted.spec.to_json() if entry.wanted is not None else None
-        return _answer(data)
+        return answer(data)
 
     async def _list(self, request: Request) -> Response:
         self._require(request, Role.READER)
         ids = self._repository.ids()
-        return _answer([_describe(each, self._repository.get(each)) for each in ids])
+        return answer([_describe(each, self._repository.get(each)) for each in ids])
 
     async def _show_pipeline(self, request: Request) -> Response:
         self._require(request, Role.READER)
@@ -238,25 +236,25 @@ class DeployApi:
         pipeline = self._pipelines.get(name)
         steps = [
             {"name": result.name, "state": result.state, "message": result.message,
-             "startedAt": _time_text(result.started_at), "attempts": result.attempts}
+             "startedAt": time_text(result.started_at), "attempts": result.attempts}
             for result in (
                 [entry.status.step(step.name) for step in pipeline.steps]
                 if pipeline is not None
                 else entry.status.steps
             )
         ]  # fmt: skip
-        return _answer({"serviceId": deployment_id, "pipeline": name, "steps": steps})
+        return answer({"serviceId": deployment_id, "pipeline": name, "steps": steps})
 
     async def _show_logs(self, request: Request) -> Response:
         self._require(request, Role.EDITOR)
         deployment_id, entry = self._existing(request)
-        lines = _whole_number(request.query_params.get("lines", "100"), "lines", _MAX_LINES)
+        lines = whole_number(request.query_params.get("lines", "100"), "lines", _MAX_LINES)
         shimlet = self._shimlet_of(entry)
         replica = request.query_params.get("replica", "")
         if not replica:
             replicas = await self._replicas(deployment_id, entry)
             if not replicas:
-                raise _ApiError(404, f"{deployment_id}: there is no replica")
+                raise ApiError(404, f"{deployment_id}: there is no replica")
             replica = max(replicas, key=lambda r: r.started_at).name
         text = await shimlet.logs(deployment_id, replica, lines)
         return PlainTextResponse(text, headers={"x-replica": replica})
@@ -264,7 +262,7 @@ class DeployApi:
     async def _plugins(self, request: Request) -> Response:
         self._require(request, Role.READER)
         settings = self._settings
-        return _answer(
+        return answer(
             {
                 "shimlets": [
                     {"id": name, "description": s.description, "default": name == settings.shimlet}
@@ -292,7 +290,7 @@ class DeployApi:
     def _watch(self, request: Request, subject: str) -> Response:
         self._require(request, Role.READER)
         last = request.headers.get("last-event-id", request.query_params.get("after", "0"))
-        after = _whole_number(last, "last-event-id", 2**62)
+        after = whole_number(last, "last-event-id", 2**62)
         events = _event_lines(
             self._bus.watch(after, subject), self.stopping, lambda: self._may_read(request)
         )
@@ -309,7 +307,7 @@ class DeployApi:
         name = (entry.wanted.spec.shimlet if entry.wanted else "") or self._settings.shimlet
         shimlet = self._shimlets.get(name)
         if shimlet is None:
-            raise _ApiError(409, f"unknown shimlet {name!r}")
+            raise ApiError(409, f"unknown shimlet {name!r}")
         return shimlet
 
     async def _replicas(self, deployment_id: str, entry: DeploymentEntry) -> list[ReplicaStatus]:
@@ -327,37 +325,6 @@ class DeployApi:
         except RegistryError:
             return False
         return True
-
-
-def _guarded(handler: Handler) -> Handler:
-    """Return the handler with its refusals as answers."""
-
-    async def call(request: Request) -> Response:
-        try:
-            return await handler(request)
-        except _ApiError as error:
-            return _error(error.status, str(error))
-        except InvalidSpecError as error:
-            return _error(400, str(error))
-        except DeploymentNotFoundError as error:
-            return _error(404, str(error))
-        except DeploymentConflictError as error:
-            return _error(409, str(error))
-        except RegistryError as error:
-            statuses = {Refusal.UNAUTHENTICATED: 401, Refusal.FORBIDDEN: 403}
-            return _error(statuses.get(error.kind, 400), str(error))
-        except (StoreError, ShimletError) as error:
-            return _error(503, str(error))
-
-    return call
-
-
-def _answer(data: Any, message: str = "success") -> Response:
-    return JSONResponse({"code": 0, "message": message, "data": data})
-
-
-def _error(status: int, message: str) -> Response:
-    return JSONResponse({"code": status, "message": message, "data": None}, status)
 
 
 def _describe(deployment_id: str, entry: DeploymentEntry) -> dict[str, Any]:
@@ -383,7 +350,7 @@ def _describe(deployment_id: str, entry: DeploymentEntry) -> dict[str, Any]:
         "serving": status.serving,
         "share": status.share,
         "author": wanted.author if wanted is not None else "",
-        "updateTime": _time_text(status.updated_at),
+        "updateTime": time_text(status.updated_at),
     }
 
 
@@ -395,41 +362,10 @@ def _describe_replica(replica: ReplicaStatus) -> dict[str, Any]:
         "address": replica.address,
         "crashes": replica.crashes,
         "reason": replica.reason,
-        "startedAt": _time_text(replica.started_at),
+        "startedAt": time_text(replica.started_at),
         "cpu": round(replica.cpu, 3),
         "memory": replica.memory,
     }
-
-
-def _time_text(at: float) -> str:
-    """Return a Unix time as the seed writes it, in UTC; "" for 0."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S") if at else ""
-
-
-def _whole_number(text: str, name: str, most: int) -> int:
-    if not text.isdecimal() or int(text[:20]) > most:
-        raise _ApiError(400, f"{name}: must be a whole number, {most} at most")
-    return int(text)
-
-
-async def _read_json(request: Request) -> Any:
-    """Return the body of a request. Raises _ApiError."""
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip()
-    if content_type != "application/json":
-        # A page of another site can send other types without asking (the Fetch standard, CORS).
-        raise _ApiError(415, "content-type: must be application/json")
-    body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > _MAX_BODY_BYTES:
-                raise _ApiError(413, f"the body has more than {_MAX_BODY_BYTES} bytes")
-    except ClientDisconnect:
-        raise _ApiError(400, "the body ends too early") from None
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise _ApiError(400, f"the body is no JSON: {error}") from None
 
 
 async def _event_lines(

@@ -18,6 +18,7 @@ _SPEC: Final[dict[str, Any]] = {
         "image": {**_TEXT, "description": "an image of asectl loader build"},
         "modelFile": {**_TEXT, "description": "a file or folder below deployer.models"},
         "modelFileDir": {**_TEXT, "description": "another name of modelFile"},
+        "service": {**_TEXT, "description": "its id for clients, instead of the wrapper's"},
         "modelDigest": {**_TEXT, "description": "the SHA-256 of modelFile"},
         "replicaCount": _COUNT,
         "resourceRequirements": {

@@ -32,6 +32,8 @@ from deploy.engine.pipeline import Pipeline
 from deploy.engine.repository import DeploymentRepository
 from deploy.http_api import DeployApi
 from deploy.pipelines.catalog import load_pipelines
+from deploy.positions.catalog import PositionCatalog
+from deploy.positions.http_api import PositionApi
 from deploy.shimlets.catalog import load_shimlets
 from deploy.shimlets.docker import DockerShimlet
 from deploy.shimlets.interface import Shimlet, ShimletError
@@ -166,6 +168,10 @@ class DeployerProcess:
             self._keys = KeyFile(KeyStore(base / config.auth.keys))
             authorizer = KeyAuthorizer(self._keys)
         self._api = self._create_api(pipelines, settings, authorizer)
+        catalog = PositionCatalog(store, self._repository, self._api.complete, time.time)
+        self._positions = PositionApi(
+            catalog, self._repository, self._shimlets, self._load_view, authorizer
+        )
 
     def _create_engine(
         self, pipelines: Mapping[str, Pipeline], settings: EngineSettings
@@ -207,6 +213,7 @@ class DeployerProcess:
     def http_server(self) -> HttpServer:
         """Return the server of the HTTP API."""
         routes = [Route("/livez", _livez), Route("/readyz", self._readyz)]
+        routes += self._positions.routes()
         application = self._api.application(version("athena-serving"), routes)
         options = replace(self._config.gateway, admin_connections=_MAX_HTTP_CONNECTIONS)
         host_names = (self._options.host, *self._options.admin_hosts)

@@ -39,12 +39,16 @@ def add_id_argument(parser: argparse.ArgumentParser, help_text: str = "the deplo
 class DeployerClient:
     """A client of the deployer's HTTP API for one command. Every method raises Failure."""
 
-    def __init__(self, target: HttpTarget) -> None:
+    def __init__(self, target: HttpTarget, prefix: str) -> None:
         self._target = target
+        self._prefix = prefix
 
     @classmethod
-    def from_args(cls, args: argparse.Namespace) -> "DeployerClient":
-        """Return the client of the flags, and of the settings for what they leave out."""
+    def from_args(cls, args: argparse.Namespace, prefix: str = BASE_PATH) -> "DeployerClient":
+        """Return the client of the flags, and of the settings for what they leave out.
+
+        Its paths are below `prefix`.
+        """
         profile = RegistryProfile.load(os.environ)
         target = HttpTarget.from_args(
             argparse.Namespace(
@@ -53,7 +57,7 @@ class DeployerClient:
         )
         if not args.key_file:
             target = replace(target, bearer=profile.key)
-        return cls(target)
+        return cls(target, prefix)
 
     def get(self, path: str) -> Any:
         """Return the data of a GET."""
@@ -75,7 +79,7 @@ class DeployerClient:
         try:
             with self._target.client(_TIMEOUT_S) as client:
                 response = client.request(
-                    method, BASE_PATH + path, json=body, headers=headers, params=query
+                    method, self._prefix + path, json=body, headers=headers, params=query
                 )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._unreachable(error) from None

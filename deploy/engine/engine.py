@@ -26,7 +26,7 @@ from deploy.workloads.records import (
     StepResult,
 )
 from deploy.workloads.spec import DeploymentSpec
-from lb.endpoints.report import VERSION_VARIABLE
+from lb.endpoints.report import SERVICE_VARIABLE, VERSION_VARIABLE
 from registry.store.interfaces import ConflictError, StoreError, Transaction
 
 _logger = logging.getLogger("ase.deploy")
@@ -123,9 +123,13 @@ def workload_of(
         wrapper=spec.wrapper,
         image=spec.image,
         resources=spec.resources,
-        env={**env, **spec.env, VERSION_VARIABLE: spec.revision},
+        env={**env, **spec.env, VERSION_VARIABLE: spec.revision, **_service_entry(spec)},
         config={**config, **spec.config},
     )
+
+
+def _service_entry(spec: DeploymentSpec) -> dict[str, str]:
+    return {SERVICE_VARIABLE: spec.service} if spec.service else {}
 
 
 class DeploymentEngine:

@@ -16,6 +16,7 @@ from deploy.workloads.autoscale import AutoscaleRule, read_autoscale
 from deploy.workloads.canary import Canary, read_canary
 from deploy.workloads.members import MAX_REPLICAS, InvalidMemberError
 from deploy.workloads.quantities import cpu_text, memory_text, parse_cpu, parse_memory
+from schemas.model.service import SERVICE_ID, SERVICE_ID_RULE
 from schemas.model.suggestion import did_you_mean
 
 _Part = TypeVar("_Part")
@@ -71,7 +72,8 @@ class DeploymentSpec:
     """What is to run.
 
     `id` is the name of the deployment. `wrapper` is FILE:Class, for runtimes that start processes;
-    `image` is for those that start containers. `config` is the argument of the wrapper's `init`.
+    `image` is for those that start containers. `service` is the id by which clients call it, "" for
+    the one that the wrapper declares. `config` is the argument of the wrapper's `init`.
     `model_file` is a file or a folder, whose SHA-256 `model_digest` is, if it is not "". A replica
     serves once it has reported its load and answered `probes` probes; it has `start_timeout`
     seconds for that. A new revision has to stand the `canary`, if there is one. `autoscale` says
@@ -83,6 +85,7 @@ class DeploymentSpec:
     model_name: str = ""
     wrapper: str = ""
     image: str = ""
+    service: str = ""
     model_file: str = ""
     model_digest: str = ""
     replicas: int = 1
@@ -120,6 +123,7 @@ class DeploymentSpec:
             "modelName": self.model_name,
             "wrapper": self.wrapper,
             "image": self.image,
+            "service": self.service,
             "modelFile": self.model_file,
             "modelDigest": self.model_digest,
             "replicaCount": self.replicas,
@@ -158,7 +162,8 @@ _ALIASES: Final = {
 }  # fmt: skip
 _MEMBERS: Final = frozenset(
     {
-        "serviceId", "modelName", "wrapper", "image", "modelFile", "modelDigest", "replicaCount",
+        "serviceId", "modelName", "wrapper", "image", "service", "modelFile", "modelDigest",
+        "replicaCount",
         "resourceRequirements", "contextLength", "env", "config", "probes", "startTimeout",
         "canary", "autoscale", "shimlet", "pipeline",
     }
@@ -195,6 +200,7 @@ class _SpecReader:
             model_name=self._text("modelName"),
             wrapper=self._text("wrapper"),
             image=self._text("image"),
+            service=self._text("service", SERVICE_ID, SERVICE_ID_RULE.removeprefix("must be ")),
             model_file=self._text("modelFile"),
             model_digest=match[1] if match else "",
             replicas=int(self._number("replicaCount", 1, 0, MAX_REPLICAS)),

@@ -25,8 +25,9 @@ VERSION = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._:-]{0,126}[A-Za-z0-9])?)?")
 
 InstanceKey = tuple[str, str, str]
 
-# The environment variable by which whoever starts a loader names the version in its reports.
-VERSION_VARIABLE = "ASE_LOADER_VERSION"
+# The environment variables by which whoever starts a loader names the version and the service of
+# its reports.
+VERSION_VARIABLE, SERVICE_VARIABLE = "ASE_LOADER_VERSION", "ASE_LOADER_SERVICE"
 
 PROTOCOLS = {"native": 1, "xsf": 2}  # enum ase.v1.Protocol
 

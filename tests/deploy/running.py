@@ -18,6 +18,8 @@ from deploy.engine.repository import DeploymentRepository
 from deploy.http_api import DeployApi
 from deploy.openapi import BASE_PATH
 from deploy.pipelines.catalog import built_in
+from deploy.positions.catalog import PositionCatalog
+from deploy.positions.http_api import PositionApi
 from deploy.workloads.quota import Quota
 from registry.access import Authorizer, OpenAuthorizer
 from registry.store.sqlite import SqliteStore
@@ -60,7 +62,11 @@ class RunningDeployer:
             self.repository, shimlets, pipelines, self.loaders.view, self.bus, authorizer,
             settings, metrics, Clock(),
         )  # fmt: skip
-        transport = httpx.ASGITransport(self.api.application("1", []))
+        positions = PositionApi(
+            PositionCatalog(store, self.repository, self.api.complete, Clock()),
+            self.repository, shimlets, self.loaders.view, authorizer,
+        )  # fmt: skip
+        transport = httpx.ASGITransport(self.api.application("1", positions.routes()))
         self.client = httpx.AsyncClient(
             transport=transport, base_url="http://localhost", trust_env=False
         )

@@ -1,0 +1,1 @@
+"""`asectl position ...` and what positions belong to: projects, applications, models."""

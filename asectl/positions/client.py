@@ -1,0 +1,39 @@
+"""Requests of the commands to the deployer's paths of projects, applications and positions."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from asectl.deployments.api import DeployerClient
+from asectl.main import EXIT_USAGE, Failure
+from asectl.table import align
+from deploy.positions.http_api import PREFIX
+
+
+def position_client(args: argparse.Namespace) -> DeployerClient:
+    """Return a client of the deployer that the flags name. Raises Failure."""
+    return DeployerClient.from_args(args, PREFIX)
+
+
+def require_argument(args: argparse.Namespace, name: str, action: str) -> str:
+    """Return an argument that an action needs. Raises Failure (exit code 2) without it."""
+    value = getattr(args, name.lower().replace("-", "_"))
+    if not value:
+        raise Failure(f"{action} needs {name}", EXIT_USAGE)
+    return str(value)
+
+
+def table_lines(
+    columns: Sequence[str], rows: Sequence[Mapping[str, Any]], without: str
+) -> list[str]:
+    """Return a table of members of rows; `without` rows, that text."""
+    if not rows:
+        return [without]
+    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
+    return align([[column.upper() for column in columns], *cells])
+
+
+def _cell(value: Any) -> str:
+    if value is None or value == "":
+        return "-"
+    return str(value).partition("\n")[0][:100]

@@ -1,0 +1,1 @@
+"""Projects, applications, models and positions: models in service, by what they are for."""

@@ -1,0 +1,240 @@
+"""The records of projects, applications, models and positions in the deployer's store.
+
+A position and its deployment change in one transaction. Each decision is made from what was read,
+and made again if somebody else was faster.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+from deploy.engine import commands
+from deploy.engine.commands import DeploymentConflictError, DeploymentNotFoundError
+from deploy.engine.repository import DeploymentRepository
+from deploy.positions.records import (
+    Application,
+    Model,
+    Position,
+    Project,
+    Record,
+    choose_best,
+    decode_record,
+    encode_record,
+    model_key,
+)
+from deploy.workloads.spec import DeploymentSpec
+from registry.store.interfaces import ConflictError, Store, Transaction
+
+BEST: Final = "best"
+_ATTEMPTS: Final = 20
+_RETRY_DELAY_S: Final = 0.05
+
+# Completes a specification by what the deployer has: its shimlet. May refuse it.
+Complete = Callable[[DeploymentSpec], DeploymentSpec]
+
+
+class PositionCatalog:
+    """Reads and changes the records. `now` returns the Unix time.
+
+    Methods raise StoreError; those that change something raise DeploymentNotFoundError for what
+    there is none of, and DeploymentConflictError for what does not fit.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        repository: DeploymentRepository,
+        complete: Complete,
+        now: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._repository = repository
+        self._complete = complete
+        self.now = now
+
+    async def records(self, kind: str) -> list[Any]:
+        """Return all records of a kind, by their keys."""
+        entries = await self._store.read(f"{kind}/")
+        return [decode_record(key, entries[key].value) for key in sorted(entries)]
+
+    async def models_of(self, application: str) -> list[Model]:
+        """Return the models of an application."""
+        entries = await self._store.read(f"{Model.kind}/{application}/")
+        return [decode_record(key, entries[key].value) for key in sorted(entries)]  # type: ignore[misc]
+
+    async def get(self, key: str) -> tuple[Any, int]:
+        """Return a record and its revision. Raises DeploymentNotFoundError."""
+        entry = (await self._store.read(key)).get(key)
+        if entry is None:
+            kind, _, name = key.partition("/")
+            raise DeploymentNotFoundError(f"there is no {kind} {name.rpartition('/')[2]!r}")
+        return decode_record(key, entry.value), entry.revision
+
+    async def project_of(self, application: str) -> str:
+        """Return the project of an application."""
+        record, _ = await self.get(f"{Application.kind}/{application}")
+        return str(record.project)
+
+    async def add(self, record: Project | Application | Model) -> None:
+        """Add a record, whose parent has to be there."""
+        expected = {record.key: 0}
+        if isinstance(record, Application):
+            parent = f"{Project.kind}/{record.project}"
+            expected[parent] = (await self.get(parent))[1]
+        elif isinstance(record, Model):
+            parent = f"{Application.kind}/{record.application}"
+            expected[parent] = (await self.get(parent))[1]
+            if record.source and record.source not in {
+                each.id for each in await self.models_of(record.application)
+            }:
+                raise DeploymentNotFoundError(f"source: there is no model {record.source!r}")
+        try:
+            await self._store.commit(
+                Transaction({record.key: encode_record(record)}, expected=expected)
+            )
+        except ConflictError:
+            name = record.id if isinstance(record, Model) else record.name
+            message = f"{record.kind} {name} is there already, or its parent has just changed"
+            raise DeploymentConflictError(message) from None
+
+    async def remove(self, key: str) -> None:
+        """Remove a project, an application or a model that nothing needs."""
+        record, revision = await self.get(key)
+        user = await self._find_user(record)
+        if user:
+            raise DeploymentConflictError(f"{user} needs it; delete that first")
+        try:
+            transaction = Transaction({}, frozenset({key}), {key: revision})
+            await self._store.commit(transaction)
+        except ConflictError:
+            raise DeploymentConflictError(f"{key} has just changed; try again") from None
+
+    async def create_position(self, position: Position, author: str) -> Position:
+        """Put a model into service; return the position with the model that was chosen."""
+
+        async def decide() -> tuple[Position, Transaction]:
+            model, expected = await self._choose_model(position.application, position.model)
+            chosen = replace(position, model=model.id)
+            spec = self._complete(chosen.specification(model))
+            entry = self._repository.get(spec.id)
+            deployment = commands.create(entry, spec, author, self.now())
+            return chosen, _join(deployment, chosen, {**expected, position.key: 0})
+
+        if (await self._store.read(position.key)).get(position.key) is not None:
+            raise DeploymentConflictError(f"position {position.name} is there already")
+        return await self._commit(decide)
+
+    async def switch(
+        self, name: str, model_id: str, members: dict[str, Any], author: str
+    ) -> Position:
+        """Put another model into the place of the one that serves; `members` change with it."""
+
+        async def decide() -> tuple[Position, Transaction]:
+            position, revision = await self.get(f"{Position.kind}/{name}")
+            model, expected = await self._choose_model(position.application, model_id)
+            changed = replace(
+                position,
+                model=model.id,
+                members={**position.members, **members},
+                updated_at=self.now(),
+            )
+            spec = self._complete(changed.specification(model))
+            entry = self._repository.get(name)
+            present = entry.wanted.spec.replicas if entry.wanted is not None else spec.replicas
+            if "replicaCount" not in members:
+                spec = replace(spec, replicas=present)
+            deployment = commands.update(entry, spec, author, self.now())
+            return changed, _join(deployment, changed, {**expected, position.key: revision})
+
+        return await self._commit(decide)
+
+    async def scale(self, name: str, replicas: int, author: str) -> Position:
+        """Change the number of replicas of a position."""
+
+        async def decide() -> tuple[Position, Transaction]:
+            position, revision = await self.get(f"{Position.kind}/{name}")
+            entry = self._repository.get(name)
+            deployment = commands.scale(entry, name, replicas, author, self.now())
+            changed = replace(
+                position,
+                members={**position.members, "replicaCount": replicas},
+                updated_at=self.now(),
+            )
+            return changed, _join(deployment, changed, {position.key: revision})
+
+        return await self._commit(decide)
+
+    async def delete_position(self, name: str, author: str) -> Position:
+        """End a position: its deployment finishes its requests."""
+
+        async def decide() -> tuple[Position, Transaction]:
+            position, revision = await self.get(f"{Position.kind}/{name}")
+            entry = self._repository.get(name)
+            deployment = None
+            if entry.wanted is not None:
+                deployment = commands.delete(entry, name, author, self.now())
+            transaction = deployment or Transaction()
+            return position, Transaction(
+                transaction.puts,
+                frozenset({position.key}),
+                {**transaction.expected, position.key: revision},
+            )
+
+        return await self._commit(decide)
+
+    async def _commit(self, decide: Callable[[], Any]) -> Position:
+        for _ in range(_ATTEMPTS):
+            position, transaction = await decide()
+            try:
+                await self._repository.commit(transaction)
+            except ConflictError:
+                await asyncio.sleep(_RETRY_DELAY_S)
+                continue
+            return position  # type: ignore[no-any-return]
+        raise DeploymentConflictError("others change it all the time; try again")
+
+    async def _choose_model(self, application: str, model_id: str) -> tuple[Model, dict[str, int]]:
+        """Return a model of an application, `best` for the one with the highest accuracy.
+
+        With the revisions of the records that were read for it.
+        """
+        _, application_revision = await self.get(f"{Application.kind}/{application}")
+        if model_id == BEST:
+            best = choose_best(await self.models_of(application))
+            if best is None:
+                raise DeploymentConflictError(f"no model of {application} declares an accuracy")
+            model_id = best.id
+        key = model_key(application, model_id)
+        model, revision = await self.get(key)
+        return model, {key: revision, f"{Application.kind}/{application}": application_revision}
+
+    async def _find_user(self, record: Record) -> str:
+        """Return what needs a record, "" if nothing does."""
+        positions: list[Position] = await self.records(Position.kind)
+        users: list[str] = []
+        if isinstance(record, Project):
+            applications: list[Application] = await self.records(Application.kind)
+            users = [f"application {a.name}" for a in applications if a.project == record.name]
+        elif isinstance(record, Application):
+            users = [f"position {p.name}" for p in positions if p.application == record.name]
+            users += [f"model {model.id}" for model in await self.models_of(record.name)]
+        elif isinstance(record, Model):
+            users = [
+                f"position {p.name}"
+                for p in positions
+                if (p.application, p.model) == (record.application, record.id)
+            ]
+        return users[0] if users else ""
+
+
+def _join(
+    deployment: Transaction | None, position: Position, expected: dict[str, int]
+) -> Transaction:
+    """Return the transaction that changes a position with its deployment."""
+    transaction = deployment or Transaction()
+    return Transaction(
+        {**transaction.puts, position.key: encode_record(position)},
+        transaction.deletes,
+        {**transaction.expected, **expected},
+    )
