@@ -3,9 +3,11 @@
 import re
 from typing import Any, Final
 
+from deploy.positions.records import MODEL_MEMBERS, POSITION_MEMBERS, SWITCHED_MEMBERS
 from deploy.workloads.canary import PROMOTIONS
 from deploy.workloads.phases import DeploymentPhase
 
+PREFIX: Final = "/api/v1"
 BASE_PATH: Final = "/api/v1/modserv"
 _TEXT: Final = {"type": "string"}
 _COUNT: Final = {"type": "integer", "minimum": 0}
@@ -83,6 +85,57 @@ _STATUS: Final[dict[str, Any]] = {
     },
 }
 
+_OBJECT: Final = {"type": "object"}
+_ROWS: Final = {"type": "array", "items": _OBJECT}
+_MODEL_ID: Final = {**_TEXT, "description": "NAME:VERSION, or best: the highest accuracy"}
+_PROJECT: Final = {
+    "type": "object",
+    "properties": {"name": _TEXT, "description": _TEXT},
+    "required": ["name"],
+    "additionalProperties": False,
+}
+_APPLICATION: Final = {
+    "type": "object",
+    "properties": {"name": _TEXT, "project": _TEXT, "description": _TEXT},
+    "required": ["name", "project"],
+    "additionalProperties": False,
+}
+_MODEL: Final = {
+    "type": "object",
+    "properties": {
+        "name": _TEXT,
+        "version": {"description": "a text or a number"},
+        "application": _TEXT,
+        "description": _TEXT,
+        "accuracy": {"type": "number", "minimum": 0, "maximum": 1},
+        "source": {**_TEXT, "description": "the model that it was trained from, NAME:VERSION"},
+        **{name: _SPEC["properties"][name] for name in MODEL_MEMBERS},
+    },
+    "required": ["name", "version"],
+    "additionalProperties": False,
+}
+_POSITION: Final = {
+    "type": "object",
+    "properties": {
+        "name": _TEXT,
+        "application": _TEXT,
+        "model": _MODEL_ID,
+        "description": _TEXT,
+        **{name: _SPEC["properties"][name] for name in POSITION_MEMBERS},
+    },
+    "required": ["name", "application", "model"],
+    "additionalProperties": False,
+}
+_SWITCH: Final = {
+    "type": "object",
+    "properties": {
+        "model": _MODEL_ID,
+        **{name: _SPEC["properties"][name] for name in SWITCHED_MEMBERS},
+    },
+    "required": ["model"],
+    "additionalProperties": False,
+}
+
 # Method, path, summary, schema of the body, schema of `data`, query parameters.
 _OPERATIONS: Final[tuple[tuple[str, str, str, Any, Any, tuple[str, ...]], ...]] = (
     ("POST", "/deploy", "Deploy a model", _SPEC, {"type": "object"}, ()),
@@ -103,13 +156,36 @@ _OPERATIONS: Final[tuple[tuple[str, str, str, Any, Any, tuple[str, ...]], ...]] 
 )  # fmt: skip
 
 
+# The same, below /api/v1.
+_POSITION_OPERATIONS: Final[tuple[tuple[str, str, str, Any, Any, tuple[str, ...]], ...]] = (
+    ("GET", "/projects", "The projects", None, _ROWS, ()),
+    ("POST", "/projects", "Create a project", _PROJECT, _OBJECT, ()),
+    ("DELETE", "/projects/{name}", "Delete a project without applications", None, _OBJECT, ()),
+    ("GET", "/applications", "The applications", None, _ROWS, ()),
+    ("POST", "/applications", "Create an application", _APPLICATION, _OBJECT, ()),
+    ("DELETE", "/applications/{name}", "Delete an application", None, _OBJECT, ()),
+    ("GET", "/applications/{name}/models", "The models of an application", None, _ROWS, ()),
+    ("POST", "/applications/{name}/models", "Add a model", _MODEL, _OBJECT, ()),
+    ("DELETE", "/applications/{name}/models/{model}", "Delete a model", None, _OBJECT, ()),
+    ("GET", "/positions", "The positions", None, _ROWS, ()),
+    ("POST", "/positions", "Put a model into service", _POSITION, _OBJECT, ()),
+    ("GET", "/positions/{name}", "How a position is", None, _OBJECT, ()),
+    ("DELETE", "/positions/{name}", "End a position", None, _OBJECT, ()),
+    ("POST", "/positions/{name}/switch", "Have another model in it", _SWITCH, _OBJECT, ()),
+    ("POST", "/positions/{name}/scale", "Change the number of replicas",
+     {"type": "object", "properties": {"replicaCount": _COUNT}}, _OBJECT, ()),
+    ("GET", "/positions/{name}/usage", "CPU, memory and load", None, _OBJECT, ()),
+)  # fmt: skip
+
+
 def build_openapi(version: str) -> dict[str, Any]:
     """Return the document."""
     paths: dict[str, dict[str, Any]] = {}
-    for method, path, summary, body, data, query in _OPERATIONS:
-        operation = _operation(path, summary, body, data, query)
-        operation["operationId"] = method.lower() + re.sub(r"\W+", "_", path).rstrip("_")
-        paths.setdefault(BASE_PATH + path, {})[method.lower()] = operation
+    for base, operations in ((BASE_PATH, _OPERATIONS), (PREFIX, _POSITION_OPERATIONS)):
+        for method, path, summary, body, data, query in operations:
+            operation = _operation(path, summary, body, data, query)
+            operation["operationId"] = method.lower() + re.sub(r"\W+", "_", path).rstrip("_")
+            paths.setdefault(base + path, {})[method.lower()] = operation
     watch = _operation("/", "All events, as server-sent events", None, None, ("after",))
     paths["/api/v1/events"] = {"get": {**watch, "operationId": "get_all_events"}}
     return {
@@ -125,8 +201,8 @@ def _operation(
     path: str, summary: str, body: Any, data: Any, query: tuple[str, ...]
 ) -> dict[str, Any]:
     parameters = [
-        {"name": "id", "in": "path", "required": True, "schema": _TEXT}
-        for _ in range(path.count("{id}"))
+        {"name": name, "in": "path", "required": True, "schema": _TEXT}
+        for name in re.findall(r"\{(\w+)\}", path)
     ]
     parameters += [{"name": name, "in": "query", "schema": _TEXT} for name in query]
     content: dict[str, Any] = {"text/plain": {"schema": _TEXT}}

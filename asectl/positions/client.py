@@ -7,7 +7,7 @@ from typing import Any
 from asectl.deployments.api import DeployerClient
 from asectl.main import EXIT_USAGE, Failure
 from asectl.table import align
-from deploy.positions.http_api import PREFIX
+from deploy.openapi import PREFIX
 
 
 def position_client(args: argparse.Namespace) -> DeployerClient:

@@ -15,9 +15,11 @@ from deploy.engine.commands import DeploymentNotFoundError
 from deploy.engine.load_view import LoadView
 from deploy.engine.repository import DeploymentRepository
 from deploy.http_answers import ApiError, Handler, answer, guarded, read_json, time_text
+from deploy.openapi import PREFIX
 from deploy.positions.catalog import PositionCatalog
 from deploy.positions.phases import position_phase
 from deploy.positions.records import (
+    SWITCHED_MEMBERS,
     Application,
     Model,
     Position,
@@ -30,8 +32,6 @@ from registry.access import Actor, Authorizer, Role
 from registry.names import ANY
 
 _SETTLED: Final = (DeploymentPhase.RUNNING, DeploymentPhase.FAILED)
-PREFIX: Final = "/api/v1"
-_SWITCHED: Final = ("canary", "resourceRequirements", "replicaCount", "autoscale")
 
 
 class PositionApi:
@@ -173,10 +173,10 @@ class PositionApi:
         body = await read_json(request)
         if not isinstance(body, Mapping) or not isinstance(body.get("model"), str):
             raise ApiError(400, "model: must be NAME:VERSION, or best")
-        unknown = body.keys() - {"model", *_SWITCHED}
+        unknown = body.keys() - {"model", *SWITCHED_MEMBERS}
         if unknown:
             raise ApiError(400, f"{min(map(str, unknown))}: unknown member")
-        members = {name: body[name] for name in _SWITCHED if name in body}
+        members = {name: body[name] for name in SWITCHED_MEMBERS if name in body}
         author = self._identify(request).name
         switched = await self._catalog.switch(position.name, body["model"], members, author)
         return answer(self._describe_position(switched), "the model is switched")

@@ -18,14 +18,16 @@ _VERSION: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _NAME_RULE: Final = "must be lower-case letters, digits and '-'"
 _MAX_TEXT: Final = 4096
 # What a model says of the deployments that run it, and what a position adds to that.
-_MODEL_MEMBERS: Final = (
+MODEL_MEMBERS: Final = (
     "wrapper", "image", "modelFile", "modelDigest", "modelName", "contextLength", "env", "config",
     "pipeline",
 )  # fmt: skip
-_POSITION_MEMBERS: Final = (
+POSITION_MEMBERS: Final = (
     "resourceRequirements", "replicaCount", "autoscale", "canary", "shimlet", "probes",
     "startTimeout",
 )  # fmt: skip
+# What may change with the model of a position.
+SWITCHED_MEMBERS: Final = ("canary", "resourceRequirements", "replicaCount", "autoscale")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ class Model:
     def read(cls, tree: object, now: float) -> Self:
         """Return the model of a body. Raises InvalidMemberError, InvalidSpecError."""
         own = ("name", "version", "application", "description", "accuracy", "source")
-        names = dict.fromkeys((*own, *_MODEL_MEMBERS))
+        names = dict.fromkeys((*own, *MODEL_MEMBERS))
         members = read_object(tree, names, "{name: lstm, version: 1.2, wrapper: lstm.py}")
         version = str(members.get("version", ""))
         if not _VERSION.fullmatch(version):
@@ -118,7 +120,7 @@ class Model:
             _read_text(members, "description"),
             float(accuracy) if accuracy is not None else None,
             _read_text(members, "source"),
-            {name: members[name] for name in _MODEL_MEMBERS if name in members},
+            {name: members[name] for name in MODEL_MEMBERS if name in members},
             now,
         )
         spec = read_spec(dict(model.members), "any")
@@ -158,14 +160,14 @@ class Position:
     def read(cls, tree: object, now: float) -> Self:
         """Return the position of a body. Raises InvalidMemberError."""
         own = ("name", "application", "model", "description")
-        names = dict.fromkeys((*own, *_POSITION_MEMBERS))
+        names = dict.fromkeys((*own, *POSITION_MEMBERS))
         members = read_object(tree, names, "{name: north, application: battery, model: best}")
         return cls(
             _read_name(members, "name"),
             _read_name(members, "application"),
             _read_text(members, "model"),
             _read_text(members, "description"),
-            {name: members[name] for name in _POSITION_MEMBERS if name in members},
+            {name: members[name] for name in POSITION_MEMBERS if name in members},
             now,
             now,
         )

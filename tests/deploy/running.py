@@ -66,7 +66,8 @@ class RunningDeployer:
             PositionCatalog(store, self.repository, self.api.complete, Clock()),
             self.repository, shimlets, self.loaders.view, authorizer,
         )  # fmt: skip
-        transport = httpx.ASGITransport(self.api.application("1", positions.routes()))
+        self.application = self.api.application("1", positions.routes())
+        transport = httpx.ASGITransport(self.application)
         self.client = httpx.AsyncClient(
             transport=transport, base_url="http://localhost", trust_env=False
         )

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import schemathesis
 
-from deploy.openapi import BASE_PATH, build_openapi
+from deploy.openapi import BASE_PATH
 from registry.access import Actor, Role
 from tests.deploy.running import RunningDeployer, running_deployer
 
@@ -224,18 +223,3 @@ def test_each_role_may_do_so_much(tmp_path: Path, role: str, statuses: list[int]
             assert [read.status_code, logs.status_code, delete.status_code] == statuses
 
     asyncio.run(main())
-
-
-def test_the_document_has_what_is_served(tmp_path: Path) -> None:
-    async def scenario(deployer: RunningDeployer) -> None:
-        document = (await deployer.client.get("/openapi.json")).json()
-        assert document == build_openapi("1")
-        schemathesis.openapi.from_dict(document).validate()
-        served = {
-            (method.lower(), route.path)  # type: ignore[attr-defined]
-            for route in deployer.api.application("1", []).routes
-            for method in route.methods - {"HEAD"}  # type: ignore[attr-defined]
-        } - {("get", "/openapi.json")}
-        assert served == {(m, path) for path, item in document["paths"].items() for m in item}
-
-    run(tmp_path, scenario)

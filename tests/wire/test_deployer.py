@@ -316,3 +316,49 @@ def test_a_canary_gets_its_share_and_is_promoted_or_taken_back(
         assert deployer.wait_status("running")["serving"] == deployer.show()["revision"]
         assert set(send(20)) == {"C"}
         assert deployer.run("delete", "shout")[0] == 0
+
+
+def test_positions_of_one_wrapper_are_services_of_their_own(gateway: Gateway, folder: Path) -> None:
+    def asectl(*args: str) -> str:
+        result = run_asectl(*args, "--url", deployer.api, cwd=folder, timeout=TIMEOUT_S)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    def shout(position: str) -> str:
+        response = httpx.post(
+            f"{gateway.url}/v1/{position}", json={"text": "hey"}, trust_env=False, timeout=TIMEOUT_S
+        )
+        assert response.status_code == 200, response.text
+        return str(response.json()["result"])
+
+    for version, mark, accuracy in (("1", "A", 0.8), ("2", "B", 0.9)):
+        write_spec(folder, mark)
+        model = {"name": "shout", "version": version, "wrapper": f"wrapper_{mark}.py:shout"}
+        (folder / f"model{version}.json").write_text(json.dumps({**model, "accuracy": accuracy}))
+    with Deployer(gateway, folder) as deployer:
+        asectl("project", "create", "drones")
+        asectl("application", "create", "voice", "--project", "drones")
+        for version in "12":
+            asectl("model", "add", f"model{version}.json", "--application", "voice")
+        assert "shout:2  0.9" in asectl("model", "list", "--application", "voice")
+        north = ["position", "create", "north", "--application", "voice"]
+        output = asectl(*north, "--model", "shout:1", "--memory", "1Gi")
+        assert f"called at {gateway.url}/v1/private/north" in output
+        asectl("position", "create", "south", "--application", "voice", "--model", "best")
+        assert (shout("north"), shout("south")) == ("HEYA", "HEYB")
+        assert "InService, model shout:2" in asectl("position", "switch", "north", "best")
+        assert (shout("north"), shout("south")) == ("HEYB", "HEYB")
+        asectl("position", "scale", "north", "2")
+        usage = json.loads(asectl("position", "usage", "north", "-o", "json"))
+        assert len(usage["replicas"]) == 2
+        assert 0 < usage["replicas"][0]["memoryShare"] < 1
+        assert "north" in asectl("position", "status")
+        for position in ("north", "south"):
+            asectl("position", "delete", position)
+        while (
+            httpx.get(f"{deployer.api}/api/v1/modserv/north", trust_env=False).json()["data"][
+                "status"
+            ]
+            != "terminated"
+        ):
+            pass
