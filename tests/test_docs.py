@@ -91,7 +91,7 @@ def test_commands_links_and_files_exist(page: Path) -> None:
     for link in re.findall(r"\]\(([^)#]+)\)", text):
         if not link.startswith("http"):
             assert (page.parent / link).exists(), f"{page.name} links to {link}"
-    groups = "loader |kong |key |api |config |cluster |registry "
+    groups = "loader |kong |key |api |config |cluster |registry |position "
     for command in re.findall(rf"\basectl ((?:{groups})?[a-z]+)", text):
         # `asectl registry` is a command itself, and other words may follow it.
         is_known = command in COMMANDS or command.split()[0] in COMMANDS

@@ -67,7 +67,9 @@ def status_lines(shown: dict[str, Any]) -> list[str]:
     if shown["endpoint"]:
         lines.append(f"  called at {shown['endpoint']}")
     if shown["serving"] and shown["serving"] != shown["revision"]:
-        lines.append(f"  revision {shown['serving']} serves on; {shown['revision']} does not")
+        percent = f"{shown['share'] * 100:.3g} %"
+        part = f"gets {percent} of the requests" if shown["share"] else "does not"
+        lines.append(f"  revision {shown['serving']} serves on; {shown['revision']} {part}")
     if shown.get("replicas"):
         lines += [f"  {line}" for line in align([_HEADER, *map(_row, shown["replicas"])])]
     return lines

@@ -24,13 +24,13 @@ def require_argument(args: argparse.Namespace, name: str, action: str) -> str:
 
 
 def table_lines(
-    columns: Sequence[str], rows: Sequence[Mapping[str, Any]], without: str
+    columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]], without: str
 ) -> list[str]:
-    """Return a table of members of rows; `without` rows, that text."""
+    """Return a table of rows: columns are heads with their members; `without` rows, that text."""
     if not rows:
         return [without]
-    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
-    return align([[column.upper() for column in columns], *cells])
+    cells = [[_cell(row.get(member)) for member in columns.values()] for row in rows]
+    return align([[*columns], *cells])
 
 
 def _cell(value: Any) -> str:

@@ -9,7 +9,10 @@ from asectl.output import add_output_argument, print_output
 from asectl.positions.client import position_client, require_argument, table_lines
 from config.source import ConfigError, parse_yaml
 
-_COLUMNS = ("id", "accuracy", "source", "wrapper", "image", "createTime", "description")
+_COLUMNS = {
+    "ID": "id", "ACCURACY": "accuracy", "SOURCE": "source", "WRAPPER": "wrapper",
+    "IMAGE": "image", "CREATED": "createTime", "DESCRIPTION": "description",
+}  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ from asectl.deployments.api import add_deployer_arguments
 from asectl.output import add_output_argument, print_output
 from asectl.positions.client import position_client, require_argument, table_lines
 
-_COLUMNS = ("name", "createTime", "description")
+_COLUMNS = {"NAME": "name", "CREATED": "createTime", "DESCRIPTION": "description"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,10 @@ from asectl.output import add_output_argument, print_output
 from asectl.positions.client import position_client, table_lines
 from asectl.positions.progress import position_lines
 
-_COLUMNS = ("name", "application", "model", "phase", "replicaCount", "endpoint", "reason")
+_COLUMNS = {
+    "NAME": "name", "APPLICATION": "application", "MODEL": "model", "PHASE": "phase",
+    "REPLICAS": "replicaCount", "ENDPOINT": "endpoint", "REASON": "reason",
+}  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

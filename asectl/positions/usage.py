@@ -7,7 +7,10 @@ from asectl.deployments.api import add_deployer_arguments
 from asectl.output import add_output_argument, print_output
 from asectl.positions.client import position_client, table_lines
 
-_COLUMNS = ("replica", "cpu", "cpu_share", "memory", "memory_share")
+_COLUMNS = {
+    "REPLICA": "replica", "CPU": "cpu", "OF LIMIT": "cpu_share", "MEMORY": "memory",
+    " OF LIMIT": "memory_share",
+}  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
