@@ -18,6 +18,8 @@ from aseloader.aiges.functions import (
     wrap_first_form,
 )
 from aseloader.functions import wrapper_class_of
+from aseloader.mitlab.adapter import TEMPLATE_IMPORT, adapt_template
+from aseloader.mitlab.stand_in import install as install_template
 from aseloader.wrapper import Wrapper
 from schemas.model import document
 from schemas.model.document import DocumentError
@@ -51,6 +53,8 @@ def load(spec: str) -> type[Wrapper]:
     sys.path.insert(0, str(path.parent))
     if _AIGES_IMPORT.search(path.read_text(encoding="utf-8", errors="replace")):
         stand_in.install()
+    if TEMPLATE_IMPORT.search(path.read_text(encoding="utf-8", errors="replace")):
+        install_template(path)
     try:
         module_spec.loader.exec_module(module)
     except declare.DeclarationError:  # of `aseloader.service`; it names the file and the line
@@ -62,8 +66,7 @@ def load(spec: str) -> type[Wrapper]:
         for key, value in vars(module).items()
         if (wrapper := wrapper_class_of(value)) is not None
     }
-    if not wrappers:
-        wrappers = _adapt_aiges_wrappers(module, path)
+    wrappers = wrappers or adapt_template(module) or _adapt_aiges_wrappers(module, path)
     if name in wrappers:
         return wrappers[name]
     if not name and len(wrappers) == 1:

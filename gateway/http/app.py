@@ -21,6 +21,7 @@ from gateway.http.cors import CorsPolicy
 from gateway.http.head_validation import combine_headers
 from gateway.http.page_files import PageFiles
 from gateway.http.pages import DOCS_FOLDER, HOME_FOLDER, Pages
+from gateway.http.position_alias import PATH, PositionAlias
 from gateway.http.server_context import BODY_ERROR_KEY, WAKE_RECEIVE_KEY
 from gateway.request import checks, resumption, tracing
 from gateway.request.origin import check_fetch_site, check_origin
@@ -85,9 +86,8 @@ def build_app(
     """
     service_endpoint = _ServiceEndpoint(context, origins, is_plain=False)
     fallback = _FallbackEndpoint(context, service_endpoint)
-    plain_endpoint = _PlainPathEndpoint(
-        context, _ServiceEndpoint(context, origins, is_plain=True), fallback
-    )
+    plain_service = _ServiceEndpoint(context, origins, is_plain=True)
+    plain_endpoint = _PlainPathEndpoint(context, plain_service, fallback)
     catalog, authenticator = context.dependencies.catalog, context.dependencies.authenticator
     docs, home, health = PageFiles(DOCS_FOLDER), PageFiles(HOME_FOLDER), _Health(readiness)
     pages = Pages(catalog, home, count_live_instances, authenticator.methods)
@@ -104,6 +104,8 @@ def build_app(
             ),
             # The same services without envelopes.
             Route("/v1/{service_id}", plain_endpoint),
+            # The same in the form of MITLab's positions.
+            Route(PATH, PositionAlias(plain_service), methods=["POST"]),
             Route("/openapi.json", logged(pages.openapi), methods=["GET"]),
             # A page that shows the OpenAPI document and sends trial requests.
             Route("/docs", logged(docs.serve), methods=["GET"]),

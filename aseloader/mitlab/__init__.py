@@ -1,0 +1,1 @@
+"""Runs inference templates of MITLab as loaders, unchanged."""
