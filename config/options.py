@@ -669,6 +669,11 @@ class DeployerOptions:
     token_secret: str = option(
         "", "Secret of that namespace whose `lb-token` is the token of the hubs, for pods"
     )
+    ray: str = option(
+        "http://127.0.0.1:8265",
+        "the dashboard of the cluster of the shimlet ray",
+        pattern=(r"https?://.+", "http://host:port"),
+    )
     supervisor: str = option(
         "unix:///var/run/supervisor.sock",
         "where supervisord listens, for the shimlet supervisor: unix:///path, or "

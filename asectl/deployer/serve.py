@@ -40,6 +40,7 @@ from deploy.shimlets.interface import Shimlet, ShimletError
 from deploy.shimlets.kubernetes import KubernetesShimlet
 from deploy.shimlets.kubernetes_api import ClusterAccess, KubernetesApi
 from deploy.shimlets.process import ProcessShimlet
+from deploy.shimlets.ray import RayShimlet
 from deploy.shimlets.supervisor import SupervisorShimlet
 from deploy.workloads.quantities import parse_memory
 from deploy.workloads.quota import Quota
@@ -100,6 +101,9 @@ def create_shimlets(
             options.loader_host,
             options.grace,
             credentials.token,
+        ),
+        "ray": lambda: RayShimlet(
+            options.ray, (base / options.models).resolve(), options.grace, credentials.token
         ),
         "supervisor": lambda: SupervisorShimlet(
             options.supervisor,

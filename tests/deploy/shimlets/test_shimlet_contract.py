@@ -17,12 +17,14 @@ from deploy.shimlets.interface import ReplicaState, ReplicaStatus, Shimlet, Shim
 from deploy.shimlets.kubernetes import KubernetesShimlet
 from deploy.shimlets.kubernetes_api import ClusterAccess, KubernetesApi
 from deploy.shimlets.process import ProcessShimlet
+from deploy.shimlets.ray import RayShimlet
 from deploy.shimlets.supervisor import SupervisorShimlet
 from deploy.shimlets.supervisor_rpc import SupervisorRpc
 from deploy.workloads.spec import Resources
 from tests.deploy.fake_kubernetes import TOKEN, running_kubernetes
 from tests.deploy.fake_shimlet import FakeShimlet
 from tests.deploy.podman import IMAGE, running_podman
+from tests.deploy.ray_cluster import running_ray
 from tests.deploy.supervisord import running_supervisord
 
 WRAPPER = '''\
@@ -122,6 +124,15 @@ async def shimlet_of(kind: str, folder: Path) -> AsyncIterator[RunningShimlet]:
                 await under_test.wait_gone()
                 await k8s.close()
         return
+    elif kind.startswith("http:"):
+        ray = RayShimlet(kind, folder, 20.0)
+
+        async def crash_actor(replica: ReplicaStatus) -> None:
+            text = await ray.logs("ocr", replica.name, 1000)
+            (line,) = [line for line in text.splitlines() if " ase-address " in line]
+            os.kill(int(line.rpartition(" ")[2]), signal.SIGKILL)
+
+        shimlet, under_test = ray, RunningShimlet(ray, crash_actor, is_real=True)
     elif kind == "supervisor":
         include = folder / "programs"
         with running_supervisord(folder, include) as address:
@@ -170,10 +181,18 @@ def podman() -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(params=["fake", "process", "docker", "k8s", "supervisor"])
+@pytest.fixture(scope="module")
+def ray_cluster() -> Iterator[str]:
+    with running_ray() as address:
+        yield address
+
+
+@pytest.fixture(params=["fake", "process", "docker", "k8s", "supervisor", "ray"])
 def kind(request: pytest.FixtureRequest) -> str:
     if request.param == "docker":
         return str(request.getfixturevalue("podman"))
+    if request.param == "ray":
+        return str(request.getfixturevalue("ray_cluster"))
     return str(request.param)
 
 
@@ -276,7 +295,7 @@ def test_resources_are_measured(kind: str, tmp_path: Path) -> None:
         replicas = await under_test.wait(running(2), WORKLOAD)
         await under_test.wait_serving(replicas)
         for replica in await under_test.shimlet.status("ocr"):
-            if kind == "k8s":  # it has no metrics server
+            if kind == "k8s" or kind.startswith("http:"):  # they do not measure
                 assert (replica.cpu, replica.memory) == (-1, -1)
                 continue
             assert replica.memory > (2**20 if under_test.is_real else 0)
