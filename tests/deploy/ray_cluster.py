@@ -34,7 +34,14 @@ def running_ray() -> Iterator[str]:
             "--object-store-memory=80000000",
             *(f"{flag}={port}" for flag, port in ports.items()),
         ],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            # When Serve says that a replica waits for resources, in seconds.
+            "SERVE_SLOW_STARTUP_WARNING_S": "1",
+            "SERVE_SLOW_STARTUP_WARNING_PERIOD_S": "1",
+        },
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
