@@ -39,14 +39,18 @@ FIELD_NUMBERS = {
     "idle=9 running=10 queued=11 service_ms=12 rate=13 served_total=14 error_total=15 "
     "rejected_total=16 cost_units=17 kv_usage=18 acc=19 orca=20 protocol=21 schema_digest=22 "
     "schema=23 held=24 tells_held=25 max_batch=26 "
-    "batch_base_ms=27 batch_item_ms=28",
+    "batch_base_ms=27 batch_item_ms=28 version=29",
     "ase.v1.SchemaDocument": "digest=1 document=2",
     "ase.v1.ReportControl": "gap_ms=1 threshold=2 keepalive_ms=3 pause=4 seq=5 code=6 message=7 "
     "idle_keepalive_ms=8",
     "ase.v1.WatchRequest": "gateway=1 subsvc=2 hub_epoch=3 version=4",
-    "ase.v1.Frame": "hub_epoch=1 version=2 snapshot=3 instances=4 loads=5 gone=6 schemas=7",
+    "ase.v1.Frame": "hub_epoch=1 version=2 snapshot=3 instances=4 loads=5 gone=6 schemas=7 "
+    "traffic=8",
+    "ase.v1.Traffic": "owner=1 revision=2 shares=3",
+    "ase.v1.VersionShare": "version=1 share=2",
+    "ase.v1.TrafficReply": "revision=1",
     "ase.v1.Instance": "id=1 svc=2 subsvc=3 addr=4 instance_epoch=5 protocol=6 schema_digest=7 "
-    "total=8 best=9 feed=10 max_batch=11",
+    "total=8 best=9 feed=10 max_batch=11 version=12",
     "ase.v1.Load": "id=1 seq=2 live=3 suspect=4 idle=5 running=6 queued=7 service_us=8 acc=9 "
     "served_total=10 error_total=11 rejected_total=12 age_ms=13 "
     "held=14 silent=15 batch_base_us=16 batch_item_us=17",

@@ -33,7 +33,7 @@ class Many(Wrapper):
             Path(self.config["flag"]).touch()
             os.kill(os.getpid(), signal.SIGKILL)
         if params["act"] == "block":
-            threading.Event().wait(1)
+            threading.Event().wait(3)
         if params["act"] == "refuse":
             raise Refused("not this one")
         while params["act"] == "hold" and not context.cancelled:

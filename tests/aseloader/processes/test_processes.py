@@ -118,10 +118,10 @@ def test_process_whose_caller_has_gone_gets_no_request_until_it_is_done() -> Non
             data = call(make_frame("answer", b"x").SerializeToString(), timeout=20)
             return facts(LoaderOutput.FromString(data))["pid"]
 
-        busy = answer()
+        # Long enough for the request to reach a process on a busy machine.
         with pytest.raises(grpc.RpcError):
-            call(make_frame("block", b"x").SerializeToString(), timeout=0.2)
-        assert busy not in [answer() for _ in range(3)]
+            call(make_frame("block", b"x").SerializeToString(), timeout=0.5)
+        assert len({answer() for _ in range(4)}) == 1, "the other process answers all"
 
 
 def test_process_gives_up_a_request_whose_caller_has_gone() -> None:
