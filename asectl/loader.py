@@ -176,8 +176,9 @@ def run(args: argparse.Namespace) -> int:
     flush = logs.setup(args.log_level, args.log_format, SidFilter()).finish
     try:
         wrapper_class = _load_plugin(args) if args.plugin else load(args.wrapper)
-        service = args.service or os.environ.get(SERVICE_VARIABLE, "")
-        wrapper_class = as_service(wrapper_class, service)
+        if args.service:
+            os.environ[SERVICE_VARIABLE] = args.service  # for the processes of the wrapper too
+        wrapper_class = as_service(wrapper_class, os.environ.get(SERVICE_VARIABLE, ""))
         registration = LoaderRegistration.prepare(args, wrapper_class.service)
         options = _loader_options(args, status, registration)
         tasks: list[asyncio.Task[None]] = []

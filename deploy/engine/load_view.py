@@ -37,6 +37,11 @@ class LoadView:
                 return instance.service
         return ""
 
+    def address_of(self, service: str) -> str:
+        """Return the address of a loader that reports a service, "" if none does."""
+        addresses = [e.instance.addr for e in self._table if e.instance.service == service]
+        return addresses[0] if addresses else ""
+
     async def find_obstacle(self, replica: ReplicaStatus, probes: int) -> str:
         """Return why a replica does not serve yet, "" if it does."""
         if not replica.address:

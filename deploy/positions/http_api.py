@@ -151,6 +151,11 @@ class PositionApi:
         body = await read_json(request)
         position = Position.read(body, self._catalog.now())
         actor = await self._require(request, Role.PUBLISHER, position.application)
+        # The requests of a service go to all of its loaders: a name must not catch those of others.
+        address = self._load_view.address_of(position.name)
+        if address and self._repository.get(position.name).wanted is None:
+            message = f"name: the loader at {address} serves {position.name!r}; choose another one"
+            raise ApiError(409, message)
         created = await self._catalog.create_position(position, actor.name)
         return answer(self._describe_position(created), "position created")
 

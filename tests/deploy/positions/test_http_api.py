@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lb.endpoints.report import Instance
 from registry.access import Actor
 from registry.errors import Refusal, RegistryError
 from tests.deploy.running import TIMEOUT_S, RunningDeployer, running_deployer
@@ -179,6 +180,19 @@ def test_invalid_change_of_a_position_is_refused(
         await office.data("POST", "/positions", position)
         status, tree = await office.send("POST", f"/positions/north/{path}", body)
         assert (status in (400, 409), message in tree["message"]) == (True, True), tree
+
+    run(tmp_path, scenario)
+
+
+def test_position_does_not_catch_the_requests_of_a_service_of_others(tmp_path: Path) -> None:
+    async def scenario(office: Office) -> None:
+        await office.set_up()
+        instance = Instance("ase", "north", "10.0.0.7:5000", 7)
+        office.deployer.loaders.table.add_static(instance, 0.0)
+        body = {"name": "north", "application": "battery", "model": "lstm:1"}
+        status, tree = await office.send("POST", "/positions", body)
+        assert status == 409
+        assert "the loader at 10.0.0.7:5000 serves 'north'" in tree["message"]
 
     run(tmp_path, scenario)
 
