@@ -174,7 +174,7 @@ class DeployerProcess:
         self._api = self._create_api(pipelines, settings, authorizer)
         catalog = PositionCatalog(store, self._repository, self._api.complete, time.time)
         self._positions = PositionApi(
-            catalog, self._repository, self._shimlets, self._load_view, authorizer
+            catalog, self._repository, self._shimlets, self._load_view, self._bus, authorizer
         )
 
     def _create_engine(

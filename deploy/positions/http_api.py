@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from deploy.engine.commands import DeploymentNotFoundError
+from deploy.engine.events import EventBus
 from deploy.engine.load_view import LoadView
 from deploy.engine.repository import DeploymentRepository
 from deploy.http_answers import ApiError, Handler, answer, guarded, read_json, time_text
@@ -43,12 +44,14 @@ class PositionApi:
         repository: DeploymentRepository,
         shimlets: Mapping[str, Shimlet],
         load_view: LoadView,
+        bus: EventBus,
         authorizer: Authorizer,
     ) -> None:
         self._catalog = catalog
         self._repository = repository
         self._shimlets = shimlets
         self._load_view = load_view
+        self._bus = bus
         self._authorizer = authorizer
 
     def routes(self) -> list[Route]:
@@ -157,6 +160,7 @@ class PositionApi:
             message = f"name: the loader at {address} serves {position.name!r}; choose another one"
             raise ApiError(409, message)
         created = await self._catalog.create_position(position, actor.name)
+        self._bus.publish("position.created", created.name, model=created.model)
         return answer(self._describe_position(created), "position created")
 
     async def _show_position(self, request: Request) -> Response:
@@ -171,6 +175,7 @@ class PositionApi:
     async def _delete_position(self, request: Request) -> Response:
         position = await self._position(request, Role.PUBLISHER)
         await self._catalog.delete_position(position.name, self._identify(request).name)
+        self._bus.publish("position.deleted", position.name)
         return answer({"name": position.name}, "position ends")
 
     async def _switch(self, request: Request) -> Response:
@@ -184,6 +189,9 @@ class PositionApi:
         members = {name: body[name] for name in SWITCHED_MEMBERS if name in body}
         author = self._identify(request).name
         switched = await self._catalog.switch(position.name, body["model"], members, author)
+        self._bus.publish(
+            "position.switched", switched.name, model=switched.model, before=position.model
+        )
         return answer(self._describe_position(switched), "the model is switched")
 
     async def _scale(self, request: Request) -> Response:
@@ -194,6 +202,7 @@ class PositionApi:
             raise ApiError(400, "replicaCount: must be a whole number")
         author = self._identify(request).name
         scaled = await self._catalog.scale(position.name, replicas, author)
+        self._bus.publish("position.scaled", scaled.name, replicas=replicas)
         return answer(self._describe_position(scaled), "the position is scaled")
 
     async def _show_usage(self, request: Request) -> Response:

@@ -171,9 +171,11 @@ class RayShimlet:
             }
             wanted = change(present)
             if wanted != present:
-                config = {"applications": [*wanted.values()]}
+                config: dict[str, Any] = {"applications": [*wanted.values()]}
                 if not details.get("controller_info"):  # Serve is started by this
-                    config["proxy_location"] = "Disabled"  # type: ignore[assignment]
+                    config["proxy_location"] = "Disabled"
+                if details.get("target_capacity") is not None:  # else it would be taken back
+                    config["target_capacity"] = details["target_capacity"]
                 await self._api.put_applications(config)
 
     async def _replica_status(self, name: str, application: Mapping[str, Any]) -> ReplicaStatus:

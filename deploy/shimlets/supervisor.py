@@ -46,6 +46,7 @@ _WATCH_INTERVAL_S: Final = 0.5
 _LOG_BYTES: Final = 64 * 1024
 _LINE_BYTES: Final = 400
 _LIVING: Final = ("STARTING", "RUNNING", "STOPPING")
+_ENDED: Final = ("BACKOFF", "EXITED", "FATAL")
 # How supervisord logs an end, as `exited: NAME (terminated by SIGKILL; not expected)`.
 _END: Final = re.compile(r"(?:exited|stopped): (\S+) \(([^;)\n]*)")
 
@@ -71,12 +72,17 @@ class _Program:
 
 @dataclass(slots=True)
 class _ProgramNotes:
-    """What is remembered of a program; a deployer that is started anew begins again."""
+    """What is remembered of a program; a deployer that is started anew begins again.
+
+    `started_at` is the start of its run, `counted_run` that of the one whose end was counted last,
+    `failed_at` when supervisord gave it up. `killed_for` is why it was killed and has to end.
+    """
 
     started_at: float = 0.0
+    counted_run: float = 0.0
     crashes: int = 0
     reason: str = ""
-    state: str = ""
+    killed_for: str = ""
     failed_at: float = 0.0
 
 
@@ -246,7 +252,7 @@ class SupervisorShimlet:
         excess = describe_excess(usage, program.workload.resources.memory)
         if excess:
             self._rpc.call("signalProcess", program.name, "KILL")
-            notes.reason = excess
+            notes.killed_for = excess
         state = ReplicaState.RUNNING
         if program.is_stopping or info["statename"] == "STOPPING":
             state = ReplicaState.STOPPING
@@ -268,24 +274,24 @@ class SupervisorShimlet:
         )
 
     def _count_end(self, program: _Program, info: Mapping[str, Any]) -> _ProgramNotes:
-        """Count an end that has happened since the last look, and note how it was."""
-        notes = self._notes.setdefault(program.name, _ProgramNotes(float(info["start"])))
+        """Count a run that has ended since the last look, and note how; a run is its start."""
+        notes = self._notes.setdefault(program.name, _ProgramNotes())
         started_at, state = float(info["start"]), str(info["statename"])
-        has_ended = state in ("BACKOFF", "FATAL", "EXITED") and state != notes.state
-        if notes.state and (started_at > notes.started_at or has_ended):
-            was_counted = notes.state in ("BACKOFF", "FATAL", "EXITED")
-            ran_s = max(float(info["stop"]), float(info["now"])) - notes.started_at
-            if has_ended or not was_counted:
-                notes.crashes = 1 if ran_s > _STABLE_S else notes.crashes + 1
-                if not notes.reason.startswith("used "):
-                    notes.reason = self._find_reason(program.name, info)
-        elif state == "FATAL" and not notes.state:  # before this deployer was started
-            notes.crashes, notes.reason = _RETRIES, self._find_reason(program.name, info)
-        if state == "FATAL":
-            notes.crashes = max(notes.crashes, _RETRIES)
-            if notes.state != state:
-                notes.failed_at = float(info["now"])
-        notes.started_at, notes.state = started_at, state
+        ended_run = 0.0
+        if state in _ENDED:
+            ended_run = started_at
+        elif notes.started_at and started_at > notes.started_at:  # it was started again
+            ended_run = notes.started_at
+        if ended_run and ended_run != notes.counted_run:
+            ended_at = float(info["stop"]) if state in _ENDED else started_at
+            notes.crashes = 1 if ended_at - ended_run > _STABLE_S else notes.crashes + 1
+            notes.reason = notes.killed_for or self._find_reason(program.name, info)
+            notes.counted_run, notes.killed_for = ended_run, ""
+        if state == "FATAL" and not notes.failed_at:
+            notes.crashes, notes.failed_at = max(notes.crashes, _RETRIES), float(info["now"])
+        elif state != "FATAL":
+            notes.failed_at = 0.0
+        notes.started_at = started_at
         return notes
 
     def _find_reason(self, name: str, info: Mapping[str, Any]) -> str:

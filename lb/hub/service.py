@@ -5,6 +5,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from itertools import islice
 from math import inf
 from random import Random
 
@@ -61,6 +62,7 @@ _MAX_KEEPALIVES_PER_S = 1000
 _MAX_KEEPALIVE_S = 1.0
 # Instances that went without a DOWN report, for the original's monitor: at most 256, for 300 s.
 _MAX_LOST_RECORDS, _LOST_RECORD_S = 256, 300.0
+_MAX_LOGGED_SHARES = 20
 _REJECTION_LOG_INTERVAL_S, _MAX_LOGGED_REJECTIONS = 10.0, 1024
 
 _STATUS_BY_REASON = {
@@ -338,8 +340,9 @@ class Hub:
             self._admission_policy.check_admin(call.metadata, call.peer)
             rules = TrafficRules.from_message(Traffic.FromString(data))
             if self._table.set_traffic(rules):
-                fields = {"owner": rules.owner, "shares": dict(rules.shares), "peer": call.peer}
-                _logger.info("traffic shares set", extra=fields)
+                shares = dict(islice(rules.shares.items(), _MAX_LOGGED_SHARES))
+                fields = {"owner": rules.owner, "count": len(rules.shares), "shares": shares}
+                _logger.info("traffic shares set", extra={**fields, "peer": call.peer})
                 self._broadcaster.mark_traffic_changed()
         except ReportRejectedError as error:
             self._counts.count_rejection(error.reason)

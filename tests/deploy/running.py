@@ -64,7 +64,7 @@ class RunningDeployer:
         )  # fmt: skip
         positions = PositionApi(
             PositionCatalog(store, self.repository, self.api.complete, Clock()),
-            self.repository, shimlets, self.loaders.view, authorizer,
+            self.repository, shimlets, self.loaders.view, self.bus, authorizer,
         )  # fmt: skip
         self.application = self.api.application("1", positions.routes())
         transport = httpx.ASGITransport(self.application)

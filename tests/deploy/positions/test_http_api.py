@@ -85,6 +85,9 @@ def test_position_is_created_switched_scaled_and_deleted(tmp_path: Path) -> None
         await office.data("DELETE", "/positions/north")
         assert await office.data("GET", "/positions") == []
         await office.deployer.wait("north", "terminated")
+        counts = office.deployer.bus.counts
+        topics = ("created", "scaled", "switched", "deleted")
+        assert [counts[f"position.{topic}"] for topic in topics] == [1, 1, 1, 1]
 
     run(tmp_path, scenario)
 
