@@ -38,6 +38,7 @@ class TemplateWrapper(Wrapper):
 
     module: ModuleType
     _model: Any = None
+    _folder: tempfile.TemporaryDirectory[str] | None = None
 
     def init(self, config: Mapping[str, str]) -> None:
         """Load the model: that of the config's `model`, or where the template looks for it."""
@@ -48,6 +49,11 @@ class TemplateWrapper(Wrapper):
             service.load_model()
             return
         self._model = self.module.Model(_model_path())
+
+    def fini(self) -> None:
+        """Remove what `init` has made; the model itself stays."""
+        if self._folder is not None:
+            self._folder.cleanup()
 
     def once(
         self,
@@ -68,7 +74,8 @@ class TemplateWrapper(Wrapper):
 
     def _link_model(self, model: Path) -> None:
         """Have the template find a file or folder where it looks for `model` and an extension."""
-        folder = Path(tempfile.mkdtemp(prefix="ase-model-"))
+        self._folder = tempfile.TemporaryDirectory(prefix="ase-model-")
+        folder = Path(self._folder.name)
         extension = "".join(model.suffixes[-1:])
         (folder / f"model{extension}").symlink_to(model)
         os.environ["MODEL_SAVE_PATH"], os.environ["FILE_EXTENSION"] = f"{folder}/", extension

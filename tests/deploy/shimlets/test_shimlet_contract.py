@@ -187,12 +187,8 @@ def ray_cluster() -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(params=["fake", "process", "docker", "k8s", "supervisor", "ray"])
+@pytest.fixture(params=["fake", "process", "k8s", "supervisor"])
 def kind(request: pytest.FixtureRequest) -> str:
-    if request.param == "docker":
-        return str(request.getfixturevalue("podman"))
-    if request.param == "ray":
-        return str(request.getfixturevalue("ray_cluster"))
     return str(request.param)
 
 
@@ -313,3 +309,26 @@ def test_a_limit_of_memory_is_kept(kind: str, tmp_path: Path) -> None:
         assert "and 1Mi are allowed (resourceRequirements.memory)" in replica.reason
 
     run(kind, tmp_path, scenario)
+
+
+CONTRACT = (
+    test_replicas_start_serve_and_stop,
+    test_replicas_are_added_and_taken,
+    test_two_revisions_run_beside_each_other,
+    test_one_that_ends_is_told_counted_and_started_again,
+    test_logs_are_those_of_a_replica,
+    test_what_a_runtime_can_never_run_is_said,
+    test_resources_are_measured,
+)
+
+
+@pytest.mark.parametrize("engine", ["podman", "ray_cluster"])
+def test_engines_that_take_long_to_start_keep_the_contract(
+    engine: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """One test for each: else every worker of a parallel run would start its own."""
+    address = str(request.getfixturevalue(engine))
+    for number, keeps in enumerate(CONTRACT):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        keeps(address, folder)
