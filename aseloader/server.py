@@ -16,7 +16,7 @@ from aseloader.xsf_sessions import XsfSessions
 from lb.reporter.limiter import ConcurrencyLimiter
 from lb.reporter.orca_report import OrcaReportBuilder
 from rpc import health, reflection
-from rpc.addresses import join_host_port
+from rpc.addresses import advertised_address
 from rpc.health import HealthService
 from rpc.server import CallContext, Server, UnaryHandler
 from rpc.status import RpcError, Status
@@ -79,12 +79,7 @@ class LoaderServer:
         on. Raises OSError if the address cannot be bound.
         """
         bound_port = await self._server.start(host, port)
-        advertised_host, _, advertised_port = (
-            advertise.rpartition(":") if advertise else (host, "", "0")
-        )
-        self._addr = join_host_port(
-            advertised_host, advertised_port if advertised_port != "0" else bound_port
-        )
+        self._addr = advertised_address(advertise, host, bound_port)
         return self._addr
 
     async def stop_serving(self) -> None:

@@ -646,6 +646,22 @@ class DeployerOptions:
     )
     gateway: str = option("http://127.0.0.1:8200", "URL by which services are called")
     loader_host: str = option("127.0.0.1", "address of this host at which gateways reach loaders")
+    activator: str = option(
+        "127.0.0.1:0",
+        "host:port at which gateways reach what wakes deployments without replicas; 0: any port",
+        pattern=(r".+:\d+", "host:port"),
+    )
+    activator_advertise: str = option(
+        "",
+        "the same address as gateways dial it, if it is another one",
+        pattern=(r"(?:.+:\d+)?", "host:port"),
+    )
+    wake_timeout: float = option(
+        60.0, "seconds that a request waits for the first replica", minimum=0.1, maximum=3600
+    )
+    wake_waiting: int = option(
+        256, "requests of a deployment that wait for its first replica", minimum=1, maximum=10_000
+    )
     docker: str = option(
         "unix:///var/run/docker.sock",
         "where the engine of the shimlet docker listens; podman's is unix:///run/podman/podman.sock",

@@ -37,6 +37,7 @@ from deploy.openapi import BASE_PATH, build_openapi
 from deploy.pipelines.catalog import CANARY_STEP
 from deploy.plan import plan_lines
 from deploy.shimlets.interface import ReplicaStatus, Shimlet
+from deploy.workloads.activation import may_sleep
 from deploy.workloads.phases import DeploymentPhase
 from deploy.workloads.records import DeploymentEntry
 from deploy.workloads.spec import DeploymentSpec, read_spec
@@ -341,7 +342,7 @@ def _describe(deployment_id: str, entry: DeploymentEntry) -> dict[str, Any]:
         "status": (
             DeploymentPhase.PENDING if status.phase is DeploymentPhase.UNKNOWN else status.phase
         ).value,
-        "reason": status.reason,
+        "reason": status.reason or _describe_sleep(entry),
         "isObserved": not is_news,
         "endpoint": status.endpoint,
         "service": status.service,
@@ -352,6 +353,12 @@ def _describe(deployment_id: str, entry: DeploymentEntry) -> dict[str, Any]:
         "author": wanted.author if wanted is not None else "",
         "updateTime": time_text(status.updated_at),
     }
+
+
+def _describe_sleep(entry: DeploymentEntry) -> str:
+    """Return what to say of a deployment without replicas that the next request will wake."""
+    is_asleep = may_sleep(entry) and entry.wanted is not None and not entry.wanted.spec.replicas
+    return "sleeps; a request starts a replica" if is_asleep else ""
 
 
 def _describe_replica(replica: ReplicaStatus) -> dict[str, Any]:

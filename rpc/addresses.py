@@ -43,6 +43,15 @@ def dial_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+def advertised_address(advertise: str, host: str, port: int) -> str:
+    """Return the host:port by which others reach a socket that listens on `host` and `port`.
+
+    `advertise` is that address, with port 0 for `port`; "" for `host` and `port`.
+    """
+    other_host, _, other_port = advertise.rpartition(":") if advertise else (host, "", "0")
+    return join_host_port(other_host, other_port if other_port != "0" else port)
+
+
 def is_loopback(host: str) -> bool:
     """Return whether only this machine can reach a socket that listens on `host`."""
     try:

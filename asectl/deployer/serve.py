@@ -22,6 +22,7 @@ from asectl.registry.key_authorizer import KeyAuthorizer
 from asectl.registry.serve import etcd_servers
 from atom.grpc_health import check_health
 from config.options import Config, DeployerOptions, LbOptions
+from deploy.engine.activator import Activator, ActivatorSettings
 from deploy.engine.autoscaler import Autoscaler
 from deploy.engine.engine import DeploymentEngine, EngineSettings
 from deploy.engine.events import Event, EventBus
@@ -157,12 +158,14 @@ class DeployerProcess:
         self._leadership: Leadership = self._shared or SoleLeadership()
         self._traffic = _create_traffic_sender(config, base, self._rules)
         self._engine = self._create_engine(pipelines, settings)
+        self._activator = self._create_activator(credentials)
         self._autoscaler = Autoscaler(
             self._repository,
             self._load_view,
             self._bus,
             self._leadership,
             settings.quota,
+            can_sleep=self._activator.is_ready,
             clock=time.monotonic,
             now=time.time,
         )
@@ -175,6 +178,20 @@ class DeployerProcess:
         catalog = PositionCatalog(store, self._repository, self._api.complete, time.time)
         self._positions = PositionApi(
             catalog, self._repository, self._shimlets, self._load_view, self._bus, authorizer
+        )
+
+    def _create_activator(self, credentials: HubCredentials) -> Activator:
+        return Activator(
+            self._repository,
+            self._store,
+            self._load_view,
+            self._hubs.documents,
+            self._bus,
+            self._leadership,
+            activator_settings(self._options),
+            credentials,
+            clock=time.monotonic,
+            now=time.time,
         )
 
     def _create_engine(
@@ -225,14 +242,15 @@ class DeployerProcess:
         return admin_server(application, options, AdminAccess("deployer", host_names, ""))
 
     async def load(self) -> None:
-        """Read all records, and start to follow the hubs. Raises StoreError."""
+        """Read all records, and start to follow the hubs. Raises StoreError and OSError."""
+        await self._activator.start()
         await self._repository.load()
         await self._hubs.follow(None)
 
     def tasks(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs as long as the deployer does."""
         works = [self._repository.follow(), self._engine.run(), self._traffic.run()]
-        works.append(self._autoscaler.run())
+        works += [self._autoscaler.run(), self._activator.run()]
         if self._shared is not None:
             works.append(self._shared.run())
         if self._keys is not None:
@@ -310,6 +328,19 @@ def engine_settings(options: DeployerOptions, pipeline: str, models: Path) -> En
         options.resync,
         options.retention,
         models,
+    )
+
+
+def activator_settings(options: DeployerOptions) -> ActivatorSettings:
+    """Return the settings of the activator."""
+    host, _, port = options.activator.rpartition(":")
+    return ActivatorSettings(
+        tuple(options.hubs.split(",")),
+        host,
+        int(port),
+        options.activator_advertise,
+        options.wake_timeout,
+        options.wake_waiting,
     )
 
 

@@ -29,7 +29,8 @@ class Autoscaler:
     """Looks at every deployment with a rule each second, while this deployer leads.
 
     `clock` is monotonic, `now` returns the Unix time. `_scalings` has what is known of the load of
-    each deployment.
+    each deployment. `can_sleep` returns whether requests of a deployment without replicas would
+    wake it; else one replica is left.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Autoscaler:
         leadership: Leadership,
         quota: Quota,
         *,
+        can_sleep: Callable[[str], bool],
         clock: Callable[[], float],
         now: Callable[[], float],
     ) -> None:
@@ -48,6 +50,7 @@ class Autoscaler:
         self._bus = bus
         self._leadership = leadership
         self._quota = quota
+        self._can_sleep = can_sleep
         self._clock = clock
         self._now = now
         self._scalings: dict[str, Scaling] = {}
@@ -91,9 +94,13 @@ class Autoscaler:
         load = self._load_view.load_of_versions({status.serving, wanted.spec.revision} - {""})
         present = wanted.spec.replicas
         desired = scaling.decide(wanted.spec.autoscale, present, load, self._clock())
+        if present and not desired and not self._can_sleep(name):
+            desired = 1
         spec = self._within_quota(replace(wanted.spec, replicas=desired), present)
         if spec.replicas != present:
             await self._scale(entry, wanted, spec.replicas, scaling.usage())
+            if not spec.replicas:
+                del self._scalings[name]  # it may be woken before the next look, and begins anew
 
     def _within_quota(self, spec: DeploymentSpec, present: int) -> DeploymentSpec:
         """Return the specification with as many replicas as the quota allows."""

@@ -5,6 +5,7 @@ Every transaction expects the revisions that its decision was made from, as thos
 
 from dataclasses import replace
 
+from deploy.workloads.autoscale import AutoscaleRule
 from deploy.workloads.members import MAX_REPLICAS
 from deploy.workloads.phases import DeploymentPhase
 from deploy.workloads.records import WANTED, Deployment, DeploymentEntry
@@ -26,7 +27,7 @@ def create(entry: DeploymentEntry, spec: DeploymentSpec, author: str, now: float
         state = "is being deleted" if entry.wanted.is_deleting else "is there already"
         raise DeploymentConflictError(f"{spec.id}: {state}; update it, or choose another serviceId")
     if spec.autoscale is not None:
-        spec = replace(spec, replicas=spec.autoscale.clamp(spec.replicas))
+        spec = replace(spec, replicas=_first_replicas(spec.autoscale, spec.replicas))
     # A generation that no status is about.
     generation = entry.status.generation + 1
     return _write(entry, Deployment(spec, generation, (), False, author, now, now))
@@ -44,7 +45,9 @@ def update(
     if spec.autoscale is not None:  # it has the replicas that its load asks for
         present = deployment.spec
         replicas = spec.replicas if present.autoscale is None else present.replicas
-        spec = replace(spec, replicas=spec.autoscale.clamp(replicas))
+        is_other = spec.revision != present.revision
+        choose = _first_replicas if is_other else AutoscaleRule.clamp
+        spec = replace(spec, replicas=choose(spec.autoscale, replicas))
     if deployment.spec == spec:
         return None
     if deployment.spec.shimlet != spec.shimlet:
@@ -87,7 +90,7 @@ def roll_back(entry: DeploymentEntry, deployment_id: str, author: str, now: floa
         if spec.revision != deployment.spec.revision:
             replicas = deployment.spec.replicas
             if spec.autoscale is not None:
-                replicas = spec.autoscale.clamp(replicas)
+                replicas = _first_replicas(spec.autoscale, replicas)
             restored = replace(spec, replicas=replicas)
             return _write(entry, deployment.change(restored, author, now))
     raise DeploymentConflictError(f"{deployment_id}: there is no other revision before this one")
@@ -123,6 +126,11 @@ def delete(
         return None
     ending = replace(entry.wanted, is_deleting=True, author=author, updated_at=now)
     return _write(entry, ending)
+
+
+def _first_replicas(rule: AutoscaleRule, replicas: int) -> int:
+    """Return the replicas of a revision that is new: one at least, to see whether it serves."""
+    return max(rule.clamp(replicas), 1)
 
 
 def _existing(entry: DeploymentEntry, deployment_id: str) -> Deployment:

@@ -8,6 +8,7 @@ from deploy.workloads.autoscale import ReplicaLoad
 from deploy.workloads.comparison import Counters, RequestOutcome
 from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.lifecycle import EndpointState
+from lb.endpoints.report import Instance
 from lb.endpoints.table import EndpointTable
 from rpc.bounded_cache import BoundedCache
 
@@ -70,6 +71,13 @@ class LoadView:
         """Return the digests of the schemas that replicas report."""
         return {endpoint.instance.digest for endpoint in self._endpoints_of(replicas)}
 
+    def instance_of(self, version: str) -> Instance | None:
+        """Return a loader that reports a version and serves, None if there is none."""
+        for endpoint in self._table:
+            if endpoint.instance.version == version and endpoint.state is EndpointState.UP:
+                return endpoint.instance
+        return None
+
     def load_of_versions(self, versions: Collection[str]) -> ReplicaLoad:
         """Return the load of all loaders that report one of these versions, and serve."""
         serving = [
@@ -81,6 +89,7 @@ class LoadView:
             len(serving),
             sum(endpoint.load.running + endpoint.load.queued for endpoint in serving),
             sum(endpoint.instance.best for endpoint in serving),
+            sum(endpoint.load.served for endpoint in serving),
         )
 
     def load_of(self, replicas: list[ReplicaStatus]) -> tuple[int, int, int]:

@@ -22,7 +22,7 @@ from deploy.workloads.members import (
 _MAX_GROWTH: Final = 2.0
 _MIN_GROWTH: Final = 4
 _MEMBERS: Final[dict[str, Bounds]] = {
-    "minReplicas": (1.0, float(MAX_REPLICAS), True),
+    "minReplicas": (0.0, float(MAX_REPLICAS), True),
     "maxReplicas": (1.0, float(MAX_REPLICAS), True),
     "target": (0.05, 10.0, False),
     "tolerance": (0.0, 1.0, False),
@@ -36,7 +36,8 @@ class AutoscaleRule:
     """Between `least` and `most` replicas, so that `target` of their slots is in use.
 
     A usage that differs by up to `tolerance` of the target changes nothing. It is the mean of
-    `window_s` seconds. Replicas are taken away when they were not needed for `delay_s` seconds.
+    `window_s` seconds. Replicas are taken away when they were not needed for `delay_s` seconds; the
+    last one, if `least` is 0, when there was no request meanwhile.
     """
 
     least: int = 1
@@ -81,11 +82,15 @@ def read_autoscale(tree: object) -> AutoscaleRule:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaLoad:
-    """What `replicas` loaders report together: requests that run and wait, and their slots."""
+    """What `replicas` loaders report together.
+
+    `requests` run and wait now, `slots` is how many may run, `served` how many have ended.
+    """
 
     replicas: int = 0
     requests: int = 0
     slots: int = 0
+    served: int = 0
 
 
 class Scaling:
@@ -101,6 +106,7 @@ class Scaling:
         self._wishes: deque[tuple[float, int]] = deque()
         self._began_at = 0.0
         self._slots = 0
+        self._served = 0
 
     def usage(self) -> float:
         """Return the mean requests of the window as a share of the slots of now, 0 without."""
@@ -111,12 +117,15 @@ class Scaling:
     def decide(self, rule: AutoscaleRule, replicas: int, load: ReplicaLoad, now: float) -> int:
         """Return how many replicas there should be, of `replicas` that are wanted now.
 
-        Without a report, and in the first window after that, nothing is changed but what is out of
-        the bounds. More replicas are wanted at once. Fewer are wanted when no wish of the delay was
-        for more.
+        Without a replica or a report, and in the first window after that, nothing is changed but
+        what is out of the bounds. More replicas are wanted at once. Fewer are wanted when no wish
+        of the delay was for more.
         """
         self._slots = load.slots
-        if not load.slots:
+        # Those that have ended since the last look count too: most are shorter than a second.
+        is_used = load.requests > 0 or load.served > self._served
+        self._served = load.served
+        if not load.slots or not replicas:
             self._requests.clear()
             self._wishes.clear()
             return rule.clamp(replicas)
@@ -125,7 +134,7 @@ class Scaling:
         self._requests.append((now, load.requests))
         while now - self._requests[0][0] > rule.window_s:
             self._requests.popleft()
-        wish = rule.clamp(self._wish(rule, replicas, load))
+        wish = rule.clamp(max(self._wish(rule, replicas, load), int(is_used)))
         self._wishes.append((now, wish))
         while now - self._wishes[0][0] > rule.delay_s:
             self._wishes.popleft()

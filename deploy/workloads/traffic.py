@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from deploy.workloads.activation import activator_version, may_sleep
 from deploy.workloads.records import DeploymentEntry
 
 
@@ -9,7 +10,8 @@ def traffic_shares(entries: Iterable[DeploymentEntry]) -> dict[str, float]:
     """Return the share of each revision that is limited.
 
     One that is wanted and does not serve yet gets what its canary has come to, nothing before that.
-    One that another has taken the place of gets nothing more.
+    One that another has taken the place of gets nothing more. An activator gets requests only while
+    no revision serves: shares do not count then.
     """
     shares: dict[str, float] = {}
     for entry in entries:
@@ -21,4 +23,6 @@ def traffic_shares(entries: Iterable[DeploymentEntry]) -> dict[str, float]:
             shares[status.replaced] = 0.0
         if revision != status.serving:
             shares[revision] = status.share if status.revision == revision else 0.0
+        if may_sleep(entry):
+            shares[activator_version(wanted.spec.id)] = 0.0
     return shares

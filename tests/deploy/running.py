@@ -52,7 +52,7 @@ class RunningDeployer:
         )  # fmt: skip
         self.autoscaler = Autoscaler(
             self.repository, self.loaders.view, self.bus, leadership, settings.quota,
-            clock=loop.time, now=Clock(),
+            can_sleep=lambda _: False, clock=loop.time, now=Clock(),
         )  # fmt: skip
         metrics = CollectorRegistry()
         metrics.register(

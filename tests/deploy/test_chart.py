@@ -334,6 +334,12 @@ def test_deployed_pods_report_and_are_called(chart: Path) -> None:
         for peer in policy["ingress"][0]["from"]
     ]
     assert components == ["gateway", "deployer"]
+    api, activator = objects["NetworkPolicy", "demo-deployer"]["spec"]["ingress"]
+    assert (api, activator["ports"]) == ({"ports": [{"port": "api"}]}, [{"port": "activator"}])
+    assert [
+        peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"]
+        for peer in activator["from"]
+    ] == ["gateway"]
 
 
 def test_deployer_without_keys_is_refused(chart: Path) -> None:

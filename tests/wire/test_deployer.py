@@ -6,11 +6,13 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from websockets.sync.client import connect
 
 from bench.registry.etcd_server import start_etcd
 from tests.harness import Gateway, Process, run_asectl
@@ -364,3 +366,47 @@ def test_positions_of_one_wrapper_are_services_of_their_own(gateway: Gateway, fo
             != "terminated"
         ):
             pass
+
+
+def test_a_deployment_sleeps_and_the_first_request_wakes_it(gateway: Gateway, folder: Path) -> None:
+    rule = {"minReplicas": 0, "maxReplicas": 2, "window": 1, "scaleDownDelay": 1}
+    with Deployer(gateway, folder) as deployer:
+        assert deployer.run(write_spec(folder, "A", autoscale=rule))[0] == 0
+        assert call(gateway) == "HEYA"
+        _wait_asleep(deployer, folder)
+        with ThreadPoolExecutor(8) as senders:
+            answers = [*senders.map(lambda _: call(gateway), range(8))]
+        assert answers == ["HEYA"] * 8
+        assert len([*folder.glob("deploy-state/shout/*/*/pid")]) == 1
+        woken = deployer.wait_for_event("woken")
+        assert woken["deployment"] == "shout"
+        # A session waits like a single request.
+        _wait_asleep(deployer, folder)
+        url = f"{gateway.url.replace('http', 'ws', 1)}/v1/private/shout"
+        with connect(url) as session:
+            session.send(json.dumps(ENVELOPE))
+            assert json.loads(session.recv(timeout=TIMEOUT_S))["header"]["code"] == 0
+        # A gateway and a deployer that start now know the service that sleeps.
+        _wait_asleep(deployer, folder)
+        deployer.kill()
+    with Deployer(gateway, folder) as deployer:
+        with Gateway("--lb-hub", gateway.lb) as other:
+            deployer.wait_status("running")
+            other.wait_for_event("instance admitted")
+            assert call(other) == "HEYA"
+        _wait_asleep(deployer, folder)
+        # What cannot be woken is told so, and may be tried again.
+        (folder / "wrapper_A.py").write_text("raise RuntimeError('no GPU here')\n")
+        response = httpx.post(
+            f"{gateway.url}/v1/shout", json={"text": "hey"}, trust_env=False, timeout=TIMEOUT_S
+        )
+        assert response.status_code == 503
+        assert response.headers["retry-after"]
+        assert deployer.run("delete", "shout")[0] == 0
+
+
+def _wait_asleep(deployer: Deployer, folder: Path) -> None:
+    while "sleeps" not in deployer.show()["reason"]:
+        pass
+    while [*folder.glob("deploy-state/shout/*/*/pid")]:
+        pass

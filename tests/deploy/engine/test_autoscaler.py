@@ -31,9 +31,10 @@ class Scaled:
         self.bus = EventBus(lambda: 1.0)
         self.bus.add_sink(world.events.append)
         self.leadership = SoleLeadership()
+        self.can_sleep = True
         self.autoscaler = Autoscaler(
             world.repository, world.loaders.view, self.bus, self.leadership, quota,
-            clock=world.clock, now=world.clock,
+            can_sleep=lambda _: self.can_sleep, clock=world.clock, now=world.clock,
         )  # fmt: skip
 
     async def run(self, seconds: int, requests: int) -> int:

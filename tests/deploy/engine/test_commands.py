@@ -6,6 +6,7 @@ import pytest
 
 from deploy.engine import commands
 from deploy.engine.commands import DeploymentConflictError, DeploymentNotFoundError
+from deploy.workloads.autoscale import AutoscaleRule
 from deploy.workloads.records import WANTED, Deployment, DeploymentEntry, DeploymentStatus
 from deploy.workloads.spec import DeploymentSpec
 from registry.store.interfaces import Transaction
@@ -31,6 +32,19 @@ def test_a_deployment_is_created_if_there_is_none() -> None:
         commands.create(entry(), SPEC, "ann", 5.0)
     with pytest.raises(DeploymentConflictError, match="a: is being deleted"):
         commands.create(entry(is_deleting=True), SPEC, "ann", 5.0)
+
+
+def test_a_revision_that_is_new_has_a_replica_even_if_it_may_sleep() -> None:
+    rule = AutoscaleRule(0, 3)
+    sleepy = replace(SPEC, replicas=0, autoscale=rule)
+    created = wanted(commands.create(DeploymentEntry(), sleepy, "ann", 5.0))
+    assert created.spec.replicas == 1
+    asleep = DeploymentEntry(Deployment(sleepy, 4, (SPEC,), False, "ann", 1.0, 2.0), 7)
+    assert commands.update(asleep, replace(sleepy, replicas=2), "ann", 5.0) is None
+    other = replace(sleepy, wrapper="v.py:V")
+    assert wanted(commands.update(asleep, other, "ann", 5.0)).spec.replicas == 1
+    before = DeploymentEntry(Deployment(sleepy, 4, (other,), False, "ann", 1.0, 2.0), 7)
+    assert wanted(commands.roll_back(before, "a", "ann", 5.0)).spec.replicas == 1
 
 
 def test_an_update_expects_what_was_read() -> None:

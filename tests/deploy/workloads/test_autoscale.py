@@ -77,6 +77,18 @@ def test_growth_and_bounds_are_limited() -> None:
     assert fleet.run(20, 0)[-1] == 2
 
 
+def test_last_replica_goes_when_there_was_no_request_for_the_delay() -> None:
+    rule = AutoscaleRule(0, 4, target=0.5, window_s=5.0, delay_s=30.0)
+    fleet = Fleet(rule)
+    assert set(fleet.run(40, 0)[:30]) == {1}
+    assert fleet.wanted == 0
+    # What wakes it is not the load: loaders that drain still report some.
+    assert set(fleet.run(10, 3)) == {0}
+    short = Scaling()
+    wishes = [short.decide(rule, 1, ReplicaLoad(1, 0, 10, served), served) for served in range(99)]
+    assert set(wishes) == {1}  # requests that end between two reports
+
+
 def test_without_reports_nothing_changes_but_what_is_out_of_bounds() -> None:
     scaling = Scaling()
     assert scaling.decide(RULE, 5, ReplicaLoad(), 0.0) == 5

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from deploy.workloads.autoscale import AutoscaleRule
 from deploy.workloads.phases import DeploymentPhase
 from deploy.workloads.records import Deployment, DeploymentEntry, DeploymentStatus
 from deploy.workloads.spec import DeploymentSpec
@@ -37,6 +38,12 @@ def test_share_of_another_specification_does_not_count() -> None:
 def test_revision_that_was_replaced_gets_nothing_more() -> None:
     assert shares(serving=REVISION, replaced="old") == {"old": 0.0}
     assert shares(serving="old", replaced="old") == {REVISION: 0.0}  # it was taken back
+
+
+def test_activator_of_what_may_sleep_gets_nothing_while_a_revision_serves() -> None:
+    sleepy = replace(WANTED, spec=replace(SPEC, autoscale=AutoscaleRule(0, 2)))
+    assert shares(sleepy, serving=SPEC.revision, service="ocr") == {"activator:ocr": 0.0}
+    assert shares(sleepy, serving="", service="") == {REVISION: 0.0}
 
 
 def test_what_ends_is_not_limited() -> None:
