@@ -6,6 +6,7 @@ ARG BASE=python:3.12-slim
 FROM ${BUILD_BASE} AS build
 WORKDIR /src
 COPY pyproject.toml setup.py MANIFEST.in README.md LICENSE ./
+COPY aseclient aseclient
 COPY aseloader aseloader
 COPY asectl asectl
 COPY atom atom

@@ -58,7 +58,7 @@ POLICIES = (
 _PORT = r"(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
 ADDR = (rf"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%]+\]):{_PORT}", "host:port, without a scheme")
 ADDRS = (rf"{ADDR[0]}(?:,{ADDR[0]})*", "host:port, without a scheme; more with commas")
-AUTH_METHODS = ("key", "hmac", "jwt", "mtls", "proxy", "none")
+AUTH_METHODS = ("key", "hmac", "jwt", "certificate", "mtls", "proxy", "none")
 NETWORK = (r"[0-9A-Fa-f.:]+(?:/\d{1,3})?", "an address or a network, as 10.0.0.0/8")
 PATH = (r"[A-Za-z0-9_-]{1,64}(?:\.[A-Za-z0-9_-]{1,64}){0,7}", "names of members, as header.uid")
 SERVICE = (r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", "a service id (letters, digits, '_', '.', '-')")
@@ -356,7 +356,8 @@ class AuthOptions:
 
     methods: list[str] = option(
         [],
-        "how callers prove who they are: key, hmac, jwt, mtls, proxy; none: anyone may call. "
+        "how callers prove who they are: key, hmac, jwt, certificate, mtls, proxy; none: anyone "
+        "may call. "
         "Empty: anyone, but only on a loopback address",
         pattern=("|".join(AUTH_METHODS), "one of " + ", ".join(AUTH_METHODS)),
     )
@@ -405,6 +406,9 @@ class AuthOptions:
     jwt_app_claim: str = option("sub", "claim of a token that is the app id")
     jwt_services_claim: str = option(
         "services", "claim of a token that lists the services it is for; without it all"
+    )
+    certificate_lifetime: int = option(
+        3600, "seconds that a certificate of /certificate is valid", minimum=10, maximum=86_400
     )
     mtls_name: str = option(
         "common-name",

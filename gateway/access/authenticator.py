@@ -7,22 +7,24 @@ wrong and never contains a credential.
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final, Protocol
 
 from config.options import AuthOptions
-from gateway.access import api_key, signature
+from gateway.access import api_key, position_certificate, signature
 from gateway.access.caller_head import CallerHead, decode_header
 from gateway.access.certificates import CallerCertificates, CertificateError
 from gateway.access.identity import ANONYMOUS, Identity
 from gateway.access.key_table import KeySource, KeyTable, StoredKey
 from gateway.access.nonces import NonceCache
 from gateway.access.peer import Peer
+from gateway.access.position_certificate import InvalidCertificateError, PositionCertificate
 from gateway.access.proxies import TrustedProxies
 from gateway.access.signature import SignatureError
 from gateway.request.response import HttpError
 from rpc.bounded_cache import BoundedCache
 from rpc.client_certificate import ClientCertificate
-from schemas.model.errors import UNAUTHENTICATED
+from schemas.model.errors import BAD_REQUEST, NO_SERVICE, UNAUTHENTICATED
 
 AUTHORIZATION: Final = b"authorization"
 _KEY_HEADERS: Final = (b"x-api-key", b"apikey")
@@ -37,11 +39,17 @@ _HELP: Final[Mapping[str, str]] = {
     "key": "an API key (Authorization: Bearer ase_..., or X-Api-Key)",
     "hmac": "a signature (Authorization: hmac ..., or the query parameters of asectl sign)",
     "jwt": "a token (Authorization: Bearer ...)",
+    "certificate": "a certificate (POST /certificate; Authorization: Certificate ...)",
     "mtls": "a client certificate (mTLS)",
     "proxy": "a trusted proxy that names the caller",
 }
 
-_EXPIRING: Final[Mapping[str, str]] = {"jwt": "token", "mtls": "client certificate"}
+_EXPIRING: Final[Mapping[str, str]] = {
+    "jwt": "token", "certificate": "certificate", "mtls": "client certificate",
+}  # fmt: skip
+_SCHEMES: Final[Mapping[str, bytes]] = {
+    "key": b"Bearer", "jwt": b"Bearer", "hmac": b"hmac", "certificate": b"Certificate",
+}  # fmt: skip
 
 
 class TokenVerifier(Protocol):
@@ -149,13 +157,37 @@ class Authenticator:
         now = self._wall_clock()
         if identity.expires_at and now >= identity.expires_at:
             raise self._error(f"the {_EXPIRING[identity.method]} has expired")
-        if identity.method not in ("key", "hmac"):
+        if identity.method not in ("key", "hmac", "certificate"):
             return identity
         stored = self._keys.table().find_by_id(identity.key_id)
         problem = stored.problem(now) if stored is not None else "it is not known here any more"
         if stored is None or problem:
             raise self._error(f"the key is not accepted any more: {problem}")
-        return stored.identity
+        return identity if identity.method == "certificate" else stored.identity
+
+    def issue_certificate(
+        self, app_id: str, client: str, service_id: str, key: str
+    ) -> PositionCertificate:
+        """Return a certificate with which a client of an application may call one service.
+
+        `key` is an API key of the application. Raises HttpError 401, 403 or 400.
+        """
+        if "certificate" not in self._takes:
+            raise HttpError(404, "this gateway has no `auth: certificate`", NO_SERVICE)
+        stored = self._find_key(key)
+        if stored.identity.app_id not in ("", app_id):
+            raise self._error("the API key is not accepted: it is of another application")
+        stored.identity.check_service(service_id)
+        ends = [self._wall_clock() + self._options.certificate_lifetime]
+        ends += [at for at in (stored.expires_at, stored.revoked_at) if at]
+        certificate = PositionCertificate(
+            app_id, client, service_id, stored.identity.key_id, int(min(ends))
+        )
+        try:
+            mac = position_certificate.sign(certificate, stored)
+        except InvalidCertificateError as error:
+            raise HttpError(400, str(error), BAD_REQUEST) from None
+        return replace(certificate, mac=mac)
 
     def unsigned_query(self, query: str) -> str:
         """Return a query without the parameters of a signature, if signatures are taken."""
@@ -195,7 +227,9 @@ class Authenticator:
         """
         authorization = head.headers.get(AUTHORIZATION, b"")
         scheme, _, value = authorization.decode("latin-1").partition(" ")
-        is_source = scheme.lower() == "bearer" and value.strip() == text
+        is_source = (
+            scheme.lower() in ("bearer", position_certificate.SCHEME) and value.strip() == text
+        )
         if is_source and len(authorization) <= len(text) + _MAX_PADDING <= _MAX_REMEMBERED_BYTES:
             self._accepted.add(authorization, (identity, ends_at))
 
@@ -234,6 +268,10 @@ class Authenticator:
             identity = self._identify_by_token(text)
             self._remember(head, text, identity, identity.expires_at)
             return identity
+        if method == "certificate":
+            identity = self._identify_by_position_certificate(text)
+            self._remember(head, text, identity, identity.expires_at)
+            return identity
         stored = self._find_key(text)
         ends = [at for at in (stored.expires_at, stored.revoked_at) if at]
         self._remember(head, text, stored.identity, min(ends, default=0.0))
@@ -257,6 +295,25 @@ class Authenticator:
             return self._tokens.verify(token, self._wall_clock())
         except TokenError as error:
             raise self._error(f"the token is not accepted: {error}") from None
+
+    def _identify_by_position_certificate(self, text: str) -> Identity:
+        try:
+            certificate = PositionCertificate.parse(text)
+            stored = self._keys.table().find_by_id(certificate.key_id)
+            position_certificate.verify(certificate, stored, self._wall_clock())
+        except InvalidCertificateError as error:
+            raise self._error(f"the certificate is not accepted: {error}") from None
+        assert stored is not None  # noqa: S101 (it is verified)
+        stored.identity.check_service(certificate.position)
+        ends = [at for at in (certificate.expires_at, stored.expires_at, stored.revoked_at) if at]
+        return replace(
+            stored.identity,
+            app_id=certificate.app,
+            services=frozenset({certificate.position}),
+            roles=frozenset(),
+            method="certificate",
+            expires_at=float(min(ends)),
+        )
 
     def _identify_by_certificate(self, certificate: ClientCertificate) -> Identity:
         assert self._certificates is not None  # noqa: S101 (`identify` checked it)
@@ -318,7 +375,7 @@ class Authenticator:
         """Return the error 401 with the challenges of RFC 9110, 11.6.1."""
         names = [name for name in _HELP if name in methods]
         message += "; or ".join(_HELP[name] for name in names)
-        schemes = [b"Bearer" if name in ("key", "jwt") else b"hmac" for name in self._challenges()]
+        schemes = [_SCHEMES[name] for name in self._challenges()]
         headers = [
             (b"www-authenticate", b'%s realm="ase"' % name) for name in dict.fromkeys(schemes)
         ]
@@ -326,7 +383,7 @@ class Authenticator:
 
     def _challenges(self) -> list[str]:
         """Return the methods with a scheme; a 401 must have a challenge (RFC 9110, 15.5.2)."""
-        return [name for name in ("key", "jwt", "hmac") if name in self._takes] or ["key"]
+        return [name for name in _SCHEMES if name in self._takes] or ["key"]
 
 
 def _credentials(head: CallerHead, *, takes_tokens: bool) -> list[tuple[str, str]]:
@@ -345,6 +402,8 @@ def _credentials(head: CallerHead, *, takes_tokens: bool) -> list[tuple[str, str
     if scheme == "bearer" and value:
         is_token = takes_tokens and not value.startswith(api_key.PREFIX)
         credentials.append(("jwt" if is_token else "key", value))
+    elif scheme == position_certificate.SCHEME:
+        credentials.append(("certificate", value))
     elif scheme and scheme != "hmac":
         credentials.append(("other", ""))
     if scheme == "hmac" or "authorization=" in head.query:

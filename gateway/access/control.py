@@ -46,7 +46,7 @@ class AccessControl:
         KeySourceError.
         """
         options = config.auth
-        needs_keys = not {"key", "hmac"}.isdisjoint(options.methods)
+        needs_keys = not {"key", "hmac", "certificate"}.isdisjoint(options.methods)
         keys = KeyFile(KeyStore(base_dir / options.keys)) if needs_keys else None
         jwks = _open_jwks(options, base_dir)
         proxies = TrustedProxies(config.gateway.trusted_proxies, config.gateway.client_header)

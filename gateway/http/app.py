@@ -14,15 +14,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.access.caller_head import CallerHead
 from gateway.context import GatewayContext
-from gateway.http.asgi_scope import PEER_KEY
+from gateway.http.asgi_scope import caller_head
 from gateway.http.cors import CorsPolicy
 from gateway.http.head_validation import combine_headers
 from gateway.http.page_files import PageFiles
 from gateway.http.pages import DOCS_FOLDER, HOME_FOLDER, Pages
-from gateway.http.position_alias import PATH, PositionAlias
 from gateway.http.server_context import BODY_ERROR_KEY, WAKE_RECEIVE_KEY
+from gateway.positions.alias import ALIAS_PATH, PositionAlias
+from gateway.positions.endpoints import CERTIFICATE_PATH, CLOSED_LOOP_PATH, PositionEndpoints
 from gateway.request import checks, resumption, tracing
 from gateway.request.origin import check_fetch_site, check_origin
 from gateway.request.query import envelope_from_query
@@ -104,8 +104,7 @@ def build_app(
             ),
             # The same services without envelopes.
             Route("/v1/{service_id}", plain_endpoint),
-            # The same in the form of MITLab's positions.
-            Route(PATH, PositionAlias(plain_service), methods=["POST"]),
+            *_position_routes(context, plain_service),
             Route("/openapi.json", logged(pages.openapi), methods=["GET"]),
             # A page that shows the OpenAPI document and sends trial requests.
             Route("/docs", logged(docs.serve), methods=["GET"]),
@@ -134,6 +133,17 @@ def build_app(
     application.router.redirect_slashes = False
     application.router.default = fallback
     return application
+
+
+def _position_routes(context: GatewayContext, plain_service: ASGIApp) -> list[Route]:
+    """Return what MITLab's clients know: services, certificates, reports of closed loops."""
+    dependencies, logged = context.dependencies, partial(_LoggedPage, context=context)
+    positions = PositionEndpoints(dependencies.authenticator, dependencies.catalog, context.metrics)
+    return [
+        Route(ALIAS_PATH, PositionAlias(plain_service), methods=["POST"]),
+        Route(CERTIFICATE_PATH, logged(positions.certificate), methods=["POST"]),
+        Route(CLOSED_LOOP_PATH, logged(positions.closed_loop), methods=["POST"]),
+    ]
 
 
 class _ConnectionCloseMiddleware:
@@ -184,7 +194,7 @@ class _ServiceEndpoint:
         headers: Mapping[bytes, bytes] = combine_headers(scope["headers"])
         record = _new_record(scope, context)
         query = scope["query_string"].decode("latin-1")
-        caller = _caller_head(scope, query, headers)
+        caller = caller_head(scope, headers)
         exchange = context.new_exchange(record, query, is_plain=self._is_plain)
         body = None
         if scope["method"] == "OPTIONS":
@@ -198,7 +208,7 @@ class _ServiceEndpoint:
             own_query = dependencies.authenticator.unsigned_query(query)
             body = b"{}" if self._is_plain else _query_body(own_query, contract.service)
             headers = {**headers, **_EVENTS_HEADERS}
-            caller = _caller_head(scope, query, headers)
+            caller = caller_head(scope, headers)
         record.tracing = tracing.from_headers(headers)
         driver = AsgiRequestDriver(context.open_event_stream, scope[WAKE_RECEIVE_KEY])
         context.metrics.inflight += 1
@@ -251,11 +261,6 @@ class _ServiceEndpoint:
         self._context.count_and_log(record)
         await send({"type": "http.response.start", "status": 204, "headers": fields})
         await send({"type": "http.response.body", "body": b""})
-
-
-def _caller_head(scope: Scope, query: str, headers: Mapping[bytes, bytes]) -> CallerHead:
-    path = scope["raw_path"].decode("latin-1")
-    return CallerHead(scope["method"], path, query, headers, scope[PEER_KEY])
 
 
 def _allowed_methods(contract: Contract) -> str:

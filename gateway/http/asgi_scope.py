@@ -3,8 +3,10 @@
 Source: ASGI, "HTTP & WebSocket ASGI Message Format".
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
+from gateway.access.caller_head import CallerHead
 from gateway.access.peer import Peer
 
 # Of the scope: the other end of the connection. Its certificate is not part of ASGI's `client`.
@@ -42,3 +44,9 @@ def asgi_scope(
         "state": state,
         PEER_KEY: peer,
     }
+
+
+def caller_head(scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> CallerHead:
+    """Return what says who calls; `headers` are those of the scope, combined."""
+    path, query = scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1")
+    return CallerHead(scope["method"], path, query, headers, scope[PEER_KEY])

@@ -11,6 +11,7 @@ from config.options import GatewayOptions
 from gateway.access.caller_head import CallerHead
 from gateway.access.identity import Identity
 from gateway.access.meters import Admission
+from gateway.access.position_certificate import PositionCertificate
 from gateway.request.answer_store import AnswerStore
 from gateway.request.traces import Tracer
 from gateway.services.catalog import Catalog
@@ -154,6 +155,11 @@ class CallerIdentifier(Protocol):
 
     def renew(self, identity: Identity, /) -> Identity:
         """Return a caller with its present rights. Raises AseError 10105 if it has none now."""
+
+    def issue_certificate(
+        self, app_id: str, client: str, service_id: str, key: str, /
+    ) -> PositionCertificate:
+        """Return a certificate for one service. Raises AseError 10105, 11200 or 10163."""
 
     def unsigned_query(self, query: str, /) -> str:
         """Return a query without the parameters of a signature."""

@@ -32,6 +32,9 @@ _OVERHEAD_BUCKETS_S = (
     0.00001, 0.00002, 0.00003, 0.00004, 0.00005, 0.00006, 0.00007, 0.00008, 0.00009, 0.0001,
     0.00015, 0.0002, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0,
 )  # fmt: skip
+_LOOP_BUCKETS_S = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+)  # fmt: skip
 _WAIT_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
@@ -61,6 +64,7 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.inflight = 0
         self._services: dict[str, _ServiceMetrics] = {}
+        self._closed_loops: dict[str, Histogram] = {}
         self._retries: dict[str, int] = {}
         self._config_changes: dict[str, int] = {}
         self._reloads: dict[str, int] = {"done": 0, "same": 0, "refused": 0}
@@ -85,6 +89,10 @@ class Metrics:
             service_metrics.waits.observe(record.waited_s)
         for reason in record.retry_reasons:
             self._retries[reason] = self._retries.get(reason, 0) + 1
+
+    def count_closed_loop(self, service: str, seconds: float) -> None:
+        """Count the time that a client took from its data to what it did with the answer."""
+        self._closed_loops.setdefault(service, Histogram(_LOOP_BUCKETS_S)).observe(seconds)
 
     def count_contract_change(self, change: ContractChange) -> None:
         """Count a change of a service's active contract."""
@@ -129,6 +137,7 @@ class Metrics:
             )
             waits.add_metric((service,), service_metrics.waits.buckets(), service_metrics.waits.sum)
         yield from (requests, durations, overhead, waits)
+        yield self._closed_loop_family()
         yield GaugeMetricFamily("ase_inflight", "Requests in progress.", self.inflight)
         yield _counter_family(
             "ase_retries", "Retries, by the error of the previous attempt.", "reason", self._retries
@@ -139,6 +148,16 @@ class Metrics:
             "service",
             self._config_changes,
         )
+
+    def _closed_loop_family(self) -> Metric:
+        family = HistogramMetricFamily(
+            "ase_closed_loop_seconds",
+            "Time from a client's data to what it did with the answer, as clients report it.",
+            labels=("service",),
+        )
+        for service, loops in list(self._closed_loops.items()):
+            family.add_metric((service,), loops.buckets(), loops.sum)
+        return family
 
 
 def _counter_family(name: str, documentation: str, label: str, counts: dict[str, int]) -> Metric:

@@ -20,6 +20,10 @@ _SCHEMES: Final[Mapping[str, Mapping[str, str]]] = {
         "type": "http", "scheme": "hmac",
         "description": "a signature (asectl sign), in headers or in the query",
     },
+    "certificate": {
+        "type": "http", "scheme": "certificate",
+        "description": "a certificate of a position (POST /certificate, aseclient)",
+    },
     "mtls": {"type": "mutualTLS", "description": "a client certificate"},
 }  # fmt: skip
 

@@ -19,7 +19,7 @@ from gateway.access.key_table import KeyTable, StaticKeys, StoredKey
 from gateway.access.peer import Peer
 from gateway.request.response import HttpError
 from rpc.client_certificate import ClientCertificate
-from schemas.model.errors import UNAUTHENTICATED
+from schemas.model.errors import UNAUTHENTICATED, AseError
 from tests.fakes import new_authenticator
 
 NOW = 1_796_040_000.0
@@ -487,3 +487,47 @@ def test_certificate_that_has_ended() -> None:
     expired = replace(SHOP, method="mtls", expires_at=NOW)
     assert "client certificate has expired" in error_of(lambda: authenticator().renew(expired))
     assert authenticator().renew(replace(expired, expires_at=NOW + 1))
+
+
+def position_certificate_of(issuer: Authenticator, **changes: str) -> dict[str, str]:
+    """Return the headers of a request with a certificate of `KEY` for probe."""
+    issued = issuer.issue_certificate("shop", "till", "probe", KEY)
+    members = {
+        "app": issued.app, "client": issued.client, "position": issued.position,
+        "key": issued.key_id, "value": issued.value, **changes,
+    }  # fmt: skip
+    text = ", ".join(f'{name}="{value}"' for name, value in members.items())
+    return {"authorization": f"Certificate {text}"}
+
+
+def test_certificate_is_for_one_service_and_ends_with_its_key() -> None:
+    accepts = authenticator("certificate")
+    headers = position_certificate_of(accepts)
+    identity = Identity("shop", "k1", frozenset({"probe"}), "certificate", expires_at=NOW + 1)
+    assert accepts.identify(head(headers)) == identity
+    assert accepts.identify(head(headers)) is accepts.identify(head(headers))  # remembered
+    assert accepts.renew(identity) is identity
+    bad = position_certificate_of(accepts, client="other")
+    assert "the certificate is not accepted: it is of other names" in error_of(
+        lambda: accepts.identify(head(bad))
+    )
+    ended = replace(identity, expires_at=NOW)
+    assert "the certificate has expired" in error_of(lambda: accepts.renew(ended))
+    with pytest.raises(AseError, match="this key credential is not for ocr"):
+        accepts.issue_certificate("shop", "till", "ocr", KEY)
+
+
+def test_certificate_of_a_key_that_was_revoked_is_not_renewed() -> None:
+    keys = ChangingKeys()
+    accepts = new_authenticator(
+        AuthOptions(methods=["certificate"]), keys=keys, wall_clock=lambda: NOW
+    )
+    identity = accepts.identify(head(position_certificate_of(accepts)))
+    keys.current = KeyTable(HASH_KEY, [stored(KEY, "k1", revoked_at=NOW - 1)])
+    assert "not accepted any more: it was revoked" in error_of(lambda: accepts.renew(identity))
+
+
+def test_gateway_without_certificates_issues_none() -> None:
+    with pytest.raises(HttpError, match="no `auth: certificate`") as refused:
+        authenticator("key").issue_certificate("shop", "till", "probe", KEY)
+    assert refused.value.status == 404

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from schemas.model.errors import BAD_REQUEST, INPUT_REFUSED, WRAPPER_RAISED
 
-PATH: Final = "/inference-service-{service_id}"
+ALIAS_PATH: Final = "/inference-service-{service_id}"
 
 _NO_JSON: Final = "Invalid JSON in request body"
 _NO_VALUE: Final = "Missing 'value' key in request data"
