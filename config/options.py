@@ -635,6 +635,25 @@ class DeployerOptions:
     models: str = option(
         ".", "folder, by this file, that wrappers and models must be in", path=True
     )
+    model_sources: list[str] = option(
+        [],
+        "URLs below which the files of models may be pulled (`modelUrl`), as https://host/models/",
+        pattern=(r"https?://[^\s@]+", "http://host/path or https://host/path, without a user"),
+    )
+    max_model: str = option(
+        "64Gi",
+        "size of a file that is pulled, at most",
+        pattern=(r"\d{1,15}(?:\.\d{1,3})?(?:[KMGT]i?|k)?", "a size, as 16Gi"),
+    )
+    subscribe: str = option(
+        "",
+        "URL of a deployer whose applications and models are taken over, as http://host:8250",
+        pattern=(r"(?:https?://[^\s@]+)?", "http://host:port or https://host:port"),
+    )
+    subscribe_key: str = option("", "key for that deployer, with the role reader", secret=True)
+    subscribe_applications: list[str] = option(
+        [], "applications that are taken over; empty: all that the key may see"
+    )
     auth: str = option(
         "",
         "key: callers need a key of `auth.keys` with a role; none: anyone may do everything. "

@@ -5,9 +5,8 @@ them, in the same form.
 """
 
 import asyncio
-import json
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -20,10 +19,11 @@ from starlette.routing import Route
 from deploy.engine import commands
 from deploy.engine.commands import DeploymentNotFoundError
 from deploy.engine.engine import EngineSettings
-from deploy.engine.events import Event, EventBus
+from deploy.engine.events import EventBus
 from deploy.engine.load_view import LoadView
 from deploy.engine.pipeline import Pipeline
 from deploy.engine.repository import DeploymentRepository
+from deploy.event_stream import StreamedEvent, event_lines
 from deploy.http_answers import (
     ApiError,
     Handler,
@@ -49,7 +49,6 @@ from registry.store.interfaces import ConflictError, Transaction
 _MAX_LINES: Final = 10_000
 _ATTEMPTS: Final = 20
 _CONFLICT_DELAY_S: Final = 0.05
-_KEEP_ALIVE_S: Final = 15.0
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 Decide = Callable[[DeploymentEntry], Transaction | None]
@@ -69,6 +68,7 @@ class DeployApi:
         settings: EngineSettings,
         metrics: CollectorRegistry,
         now: Callable[[], float],
+        stopping: asyncio.Event,
     ) -> None:
         self._repository = repository
         self._shimlets = shimlets
@@ -79,7 +79,7 @@ class DeployApi:
         self._settings = settings
         self._metrics = metrics
         self._now = now
-        self.stopping = asyncio.Event()
+        self._stopping = stopping
 
     def application(self, version: str, routes: list[Route]) -> Starlette:
         """Return the application, with other routes beside the API."""
@@ -292,10 +292,12 @@ class DeployApi:
         self._require(request, Role.READER)
         last = request.headers.get("last-event-id", request.query_params.get("after", "0"))
         after = whole_number(last, "last-event-id", 2**62)
-        events = _event_lines(
-            self._bus.watch(after, subject), self.stopping, lambda: self._may_read(request)
+        events = (
+            StreamedEvent(event.number, event.topic, event.to_json())
+            async for event in self._bus.watch(after, subject)
         )
-        return StreamingResponse(events, media_type="text/event-stream")
+        lines = event_lines(events, self._stopping, lambda: self._may_read(request))
+        return StreamingResponse(lines, media_type="text/event-stream")
 
     def _existing(self, request: Request) -> tuple[str, DeploymentEntry]:
         deployment_id: str = request.path_params["id"]
@@ -373,27 +375,3 @@ def _describe_replica(replica: ReplicaStatus) -> dict[str, Any]:
         "cpu": round(replica.cpu, 3),
         "memory": replica.memory,
     }
-
-
-async def _event_lines(
-    events: AsyncIterator[Event], stopping: asyncio.Event, is_allowed: Callable[[], bool]
-) -> AsyncIterator[str]:
-    """Yield events as text, until `stopping` or the caller may not read any more."""
-    stopped = asyncio.ensure_future(stopping.wait())
-    upcoming = asyncio.ensure_future(anext(aiter(events)))
-    try:
-        yield ": events\n\n"
-        while not stopping.is_set() and is_allowed():
-            done, _ = await asyncio.wait(
-                {upcoming, stopped}, timeout=_KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED
-            )
-            if not done:
-                yield ": keep-alive\n\n"
-            if upcoming in done:
-                event = upcoming.result()
-                upcoming = asyncio.ensure_future(anext(aiter(events)))
-                data = json.dumps(event.to_json(), ensure_ascii=False)
-                yield f"id: {event.number}\nevent: {event.topic}\ndata: {data}\n\n"
-    finally:
-        stopped.cancel()
-        upcoming.cancel()

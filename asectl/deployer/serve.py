@@ -32,8 +32,10 @@ from deploy.engine.metrics import DeployMetrics
 from deploy.engine.pipeline import Pipeline
 from deploy.engine.repository import DeploymentRepository
 from deploy.http_api import DeployApi
+from deploy.models.puller import ModelPuller
+from deploy.models.subscription import ModelSubscription
 from deploy.pipelines.catalog import load_pipelines
-from deploy.positions.catalog import PositionCatalog
+from deploy.positions.catalog import PositionCatalog, find_model_token
 from deploy.positions.http_api import PositionApi
 from deploy.shimlets.catalog import load_shimlets
 from deploy.shimlets.docker import DockerShimlet
@@ -157,9 +159,46 @@ class DeployerProcess:
             self._shared = SharedLeadership(store, name, time.monotonic, self._on_elected)
         self._leadership: Leadership = self._shared or SoleLeadership()
         self._traffic = _create_traffic_sender(config, base, self._rules)
+        self._puller = self._create_puller(settings)
+        self._stopping = asyncio.Event()
         self._engine = self._create_engine(pipelines, settings)
         self._activator = self._create_activator(credentials)
-        self._autoscaler = Autoscaler(
+        self._autoscaler = self._create_autoscaler(settings)
+        self._keys: KeyFile | None = None
+        authorizer: Authorizer = OpenAuthorizer()
+        if options.auth == "key":
+            self._keys = KeyFile(KeyStore(base / config.auth.keys))
+            authorizer = KeyAuthorizer(self._keys)
+        self._api = self._create_api(pipelines, settings, authorizer)
+        catalog = PositionCatalog(store, self._repository, self._api.complete, time.time)
+        self._positions = PositionApi(
+            catalog,
+            self._repository,
+            self._shimlets,
+            self._load_view,
+            self._bus,
+            authorizer,
+            store,
+            self._stopping,
+        )
+        self._subscription = self._create_subscription(catalog)
+
+    def _create_subscription(self, catalog: PositionCatalog) -> ModelSubscription | None:
+        options = self._options
+        if not options.subscribe:
+            return None
+        return ModelSubscription(
+            options.subscribe,
+            options.subscribe_key,
+            options.subscribe_applications,
+            self._store,
+            catalog,
+            self._bus,
+            self._leadership,
+        )
+
+    def _create_autoscaler(self, settings: EngineSettings) -> Autoscaler:
+        return Autoscaler(
             self._repository,
             self._load_view,
             self._bus,
@@ -169,15 +208,15 @@ class DeployerProcess:
             clock=time.monotonic,
             now=time.time,
         )
-        self._keys: KeyFile | None = None
-        authorizer: Authorizer = OpenAuthorizer()
-        if options.auth == "key":
-            self._keys = KeyFile(KeyStore(base / config.auth.keys))
-            authorizer = KeyAuthorizer(self._keys)
-        self._api = self._create_api(pipelines, settings, authorizer)
-        catalog = PositionCatalog(store, self._repository, self._api.complete, time.time)
-        self._positions = PositionApi(
-            catalog, self._repository, self._shimlets, self._load_view, self._bus, authorizer
+
+    def _create_puller(self, settings: EngineSettings) -> ModelPuller:
+        options = self._options
+        return ModelPuller(
+            settings.models,
+            options.model_sources,
+            parse_memory(options.max_model),
+            partial(find_model_token, self._store),
+            self._repository.model_digests,
         )
 
     def _create_activator(self, credentials: HubCredentials) -> Activator:
@@ -206,6 +245,7 @@ class DeployerProcess:
             self._leadership,
             settings,
             traffic=self._traffic,
+            puller=self._puller,
             clock=time.monotonic,
             now=time.time,
         )
@@ -229,6 +269,7 @@ class DeployerProcess:
             settings,
             metrics,
             time.time,
+            self._stopping,
         )
 
     def http_server(self) -> HttpServer:
@@ -251,6 +292,8 @@ class DeployerProcess:
         """Return what runs as long as the deployer does."""
         works = [self._repository.follow(), self._engine.run(), self._traffic.run()]
         works += [self._autoscaler.run(), self._activator.run()]
+        if self._subscription is not None:
+            works.append(self._subscription.run())
         if self._shared is not None:
             works.append(self._shared.run())
         if self._keys is not None:
@@ -259,7 +302,7 @@ class DeployerProcess:
 
     def stop_streams(self) -> None:
         """End the streams of events."""
-        self._api.stopping.set()
+        self._stopping.set()
 
     async def stop_replicas(self) -> None:
         """Stop all replicas; what is wanted stays as it is."""
@@ -276,6 +319,7 @@ class DeployerProcess:
         if self._shared is not None:
             await self._shared.resign()
         await self._hubs.stop()
+        await self._puller.close()
         for shimlet in self._shimlets.values():
             await shimlet.close()
 

@@ -42,7 +42,9 @@ def run(args: argparse.Namespace) -> int:
             raise Failure(f"{model}: {error}", EXIT_CONFIG) from None
         except ConfigError as error:
             raise Failure(f"\n{error}", EXIT_CONFIG) from None
-        model = client.send("POST", path, body)["id"]
+        if isinstance(body, dict):
+            body["application"] = args.application
+        model = client.send("POST", "/models", body)["id"]
     else:
         client.send("DELETE", f"{path}/{model}")
     print(f"model {model} {'added' if args.action == 'add' else 'deleted'}")

@@ -14,6 +14,7 @@ from deploy.engine.load_view import LoadView
 from deploy.engine.pipeline import Pipeline, StepFailedError, Verdict, advance, call_action
 from deploy.engine.repository import DeploymentRepository
 from deploy.engine.work_queue import WorkQueue
+from deploy.models.puller import ModelPuller
 from deploy.shimlets.interface import ReplicaStatus, Shimlet, ShimletError, Workload
 from deploy.workloads.phases import DeploymentPhase, may_follow
 from deploy.workloads.quota import Quota
@@ -88,6 +89,7 @@ class StepContext:
     others: list[DeploymentSpec]
     now: float
     traffic: Traffic
+    puller: ModelPuller
     serving: str
     share: float = 0.0
     replaced: str = ""
@@ -150,6 +152,7 @@ class DeploymentEngine:
         settings: EngineSettings,
         *,
         traffic: Traffic,
+        puller: ModelPuller,
         clock: Callable[[], float],
         now: Callable[[], float],
     ) -> None:
@@ -163,6 +166,7 @@ class DeploymentEngine:
         self._leadership = leadership
         self._settings = settings
         self._traffic = traffic
+        self._puller = puller
         self._clock = clock
         self._now = now
         self._woken = asyncio.Event()
@@ -272,6 +276,7 @@ class DeploymentEngine:
             [other for other in others if other.id != spec.id],
             self._now(),
             self._traffic,
+            self._puller,
             status.serving,
             status.share,
             status.replaced,

@@ -1,7 +1,7 @@
 """The event bus: what happens to deployments, for logs, metrics and those who watch.
 
-Topics are `service.status`, `service.scaled`, `service.woken`, `pipeline.step`, `position.*` and
-`lb.instance`.
+Topics are `service.status`, `service.scaled`, `service.woken`, `pipeline.step`, `position.*`,
+`model.*` and `lb.instance`.
 Events are numbered; the last ones are kept, so that a watcher that comes back misses none of them.
 """
 

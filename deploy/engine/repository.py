@@ -56,6 +56,12 @@ class DeploymentRepository:
         """Return the records of a deployment; an empty entry if there are none."""
         return self._entries.get(deployment_id, DeploymentEntry())
 
+    def model_digests(self) -> set[str]:
+        """Return the digests of the models of all specifications, the previous ones too."""
+        deployments = [entry.wanted for entry in self._entries.values() if entry.wanted is not None]
+        specs = [spec for each in deployments for spec in (each.spec, *each.previous)]
+        return {spec.model_digest for spec in specs if spec.model_digest}
+
     async def load(self) -> None:
         """Read all records. Raises StoreError."""
         if not self.owner:

@@ -38,12 +38,12 @@ def built_in() -> dict[str, Pipeline]:
     )
     opensourcellm = _ending(
         _beginning("opensourcellm", _find_llm_problem)
-        .step(model.check, name="modelPath", done=model.is_present)
+        .step(model.check, name="modelPath", done=model.is_present, retries=10, timeout=_DAY_S)
         .step(steps.generate_config, name="generateConfig", done=steps.has_config)
     )
     edge = _ending(
         _beginning("edge", _find_edge_problem)
-        .step(model.check, name="model", done=model.is_present)
+        .step(model.check, name="model", done=model.is_present, retries=10, timeout=_DAY_S)
         .step(steps.generate_config, name="generateConfig", done=steps.has_config)
         .step(_go_offline, name="offline", done=_is_offline)
     )

@@ -8,6 +8,7 @@ from typing import Final
 
 from deploy.engine.engine import StepContext
 from deploy.engine.pipeline import StepFailedError
+from deploy.models.puller import PullError
 from deploy.shimlets.interface import ReplicaState, ReplicaStatus
 from deploy.workloads.spec import DeploymentSpec
 
@@ -50,6 +51,8 @@ class Validation:
 class ModelFile:
     """The step that sees to the model's file: it is there, and is the one that was meant.
 
+    One that has a URL is pulled by the first deployment that needs it.
+
     `_checked` has the size and time of files whose digest was right: it takes seconds to compute.
     """
 
@@ -62,16 +65,28 @@ class ModelFile:
         if problem:
             raise StepFailedError(problem, is_final=False)
 
-    async def is_present(self, context: StepContext) -> bool:
-        """Return whether the file is there; the wrapper is told where."""
+    async def is_present(self, context: StepContext) -> bool | str:
+        """Return whether the file is there, or how much of it; the wrapper is told where."""
+        spec, puller = context.spec, context.puller
+        if spec.model_url:
+            try:
+                progress = await puller.pull(spec.id, spec.model_url, spec.model_digest)
+            except PullError as error:
+                raise StepFailedError(str(error), is_final=False) from error
+            if progress:
+                return progress
+            context.config["model"] = str(puller.path(spec.model_url, spec.model_digest))
+            return True
         if await self._find_problem(context):
             return False
-        if context.spec.model_file:
+        if spec.model_file:
             context.config["model"] = str(_model_path(context))
         return True
 
     async def _find_problem(self, context: StepContext) -> str:
         spec = context.spec
+        if spec.model_url:
+            return context.puller.problem(spec.model_url)
         if not spec.model_file:
             return ""
         root = context.settings.models

@@ -5,6 +5,7 @@ and made again if somebody else was faster.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
@@ -97,6 +98,27 @@ class PositionCatalog:
             name = record.id if isinstance(record, Model) else record.name
             message = f"{record.kind} {name} is there already, or its parent has just changed"
             raise DeploymentConflictError(message) from None
+
+    async def take_over(self, record: Application | Model, origin: str) -> None:
+        """Add or change a record of another deployer, `origin`, and the project that it needs.
+
+        Raises DeploymentConflictError if there is one of another origin.
+        """
+        if isinstance(record, Application):
+            with contextlib.suppress(DeploymentConflictError):
+                await self.add(Project(record.project, created_at=self.now()))
+        else:
+            await self.get(f"{Application.kind}/{record.application}")
+        entry = await self._store.get(record.key)
+        present = decode_record(record.key, entry.value) if entry is not None else None
+        if isinstance(present, Application | Model) and present.origin != origin:
+            raise DeploymentConflictError(f"{record.key} is there already, of another origin")
+        expected = {record.key: entry.revision if entry is not None else 0}
+        changed = encode_record(replace(record, origin=origin))
+        try:
+            await self._store.commit(Transaction({record.key: changed}, expected=expected))
+        except ConflictError:
+            raise DeploymentConflictError(f"{record.key} has just changed") from None
 
     async def remove(self, key: str) -> None:
         """Remove a project, an application or a model that nothing needs."""
@@ -226,6 +248,22 @@ class PositionCatalog:
                 if (p.application, p.model) == (record.application, record.id)
             ]
         return users[0] if users else ""
+
+
+async def find_model_token(store: Store, deployment_id: str) -> str:
+    """Return the token with which the file of a position's model is asked for, "" if none is.
+
+    Of no other model: whoever knows only the URL of a file is not given it. Raises StoreError.
+    """
+    entry = await store.get(f"{Position.kind}/{deployment_id}")
+    if entry is None:
+        return ""
+    position = decode_record(f"{Position.kind}/", entry.value)
+    assert isinstance(position, Position)  # noqa: S101 (by its key)
+    key = model_key(position.application, position.model)
+    entry = await store.get(key)
+    model = decode_record(key, entry.value) if entry is not None else None
+    return model.access_token if isinstance(model, Model) else ""
 
 
 def _join(

@@ -3,19 +3,31 @@
 Answers are those of the deployer's other paths: `{code, message, data}`. Roles are by project.
 """
 
-from collections.abc import Mapping
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from deploy.engine.commands import DeploymentNotFoundError
 from deploy.engine.events import EventBus
 from deploy.engine.load_view import LoadView
 from deploy.engine.repository import DeploymentRepository
-from deploy.http_answers import ApiError, Handler, answer, guarded, read_json, time_text
+from deploy.event_stream import StreamedEvent, event_lines
+from deploy.http_answers import (
+    ApiError,
+    Handler,
+    answer,
+    guarded,
+    read_json,
+    time_text,
+    whole_number,
+)
+from deploy.models.feed import ModelFeed
 from deploy.openapi import PREFIX
 from deploy.positions.catalog import PositionCatalog
 from deploy.positions.phases import position_phase
@@ -30,13 +42,18 @@ from deploy.positions.records import (
 from deploy.shimlets.interface import ReplicaStatus, Shimlet
 from deploy.workloads.phases import DeploymentPhase
 from registry.access import Actor, Authorizer, Role
+from registry.errors import RegistryError
 from registry.names import ANY
+from registry.store.interfaces import Store, StoreError
 
 _SETTLED: Final = (DeploymentPhase.RUNNING, DeploymentPhase.FAILED)
 
 
 class PositionApi:
-    """The handlers. A position's usage is what its shimlet measures and its loaders report."""
+    """The handlers. A position's usage is what its shimlet measures and its loaders report.
+
+    `store` has the records that subscribers follow, until `stopping` is set.
+    """
 
     def __init__(
         self,
@@ -46,7 +63,11 @@ class PositionApi:
         load_view: LoadView,
         bus: EventBus,
         authorizer: Authorizer,
+        store: Store,
+        stopping: asyncio.Event,
     ) -> None:
+        self._store = store
+        self._stopping = stopping
         self._catalog = catalog
         self._repository = repository
         self._shimlets = shimlets
@@ -64,8 +85,9 @@ class PositionApi:
             ("POST", "/applications", self._add_application),
             ("DELETE", "/applications/{name}", self._delete_application),
             ("GET", "/applications/{name}/models", self._list_models),
-            ("POST", "/applications/{name}/models", self._add_model),
+            ("POST", "/models", self._add_model),
             ("DELETE", "/applications/{name}/models/{model}", self._delete_model),
+            ("GET", "/subscriptions/events", self._follow_models),
             ("GET", "/positions", self._list_positions),
             ("POST", "/positions", self._create_position),
             ("GET", "/positions/{name}", self._show_position),
@@ -125,20 +147,36 @@ class PositionApi:
         return answer([_describe(model) for model in await self._catalog.models_of(name)])
 
     async def _add_model(self, request: Request) -> Response:
-        name = request.path_params["name"]
-        await self._require(request, Role.EDITOR, name)
-        body = await read_json(request)
-        if isinstance(body, Mapping):
-            body = {**body, "application": name}
-        model = Model.read(body, self._catalog.now())
+        model = Model.read(await read_json(request), self._catalog.now())
+        await self._require(request, Role.EDITOR, model.application)
         await self._catalog.add(model)
+        self._bus.publish("model.added", model.id, application=model.application)
         return answer({"id": model.id}, "model added")
 
     async def _delete_model(self, request: Request) -> Response:
         name, model = request.path_params["name"], request.path_params["model"]
         await self._require(request, Role.EDITOR, name)
         await self._catalog.remove(model_key(name, model))
+        self._bus.publish("model.deleted", model, application=name)
         return answer({"id": model}, "model deleted")
+
+    async def _follow_models(self, request: Request) -> Response:
+        """Send applications and models as they come and go, with the tokens of their files."""
+        self._identify(request)
+        last = request.headers.get("last-event-id", request.query_params.get("after", "0"))
+        after = whole_number(last, "last-event-id", 2**62)
+        names = [*filter(None, request.query_params.get("application", "").split(","))]
+
+        def wants(application: str, project: str) -> bool:
+            return (not names or application in names) and self._may_read(request, project)
+
+        async def events() -> AsyncIterator[StreamedEvent]:
+            with contextlib.suppress(StoreError):  # a reader connects again, and goes on
+                async for event in ModelFeed(self._store, wants).follow(after):
+                    yield event
+
+        lines = event_lines(events(), self._stopping, lambda: self._may_read(request, ""))
+        return StreamingResponse(lines, media_type="text/event-stream")
 
     # Positions
 
@@ -264,6 +302,14 @@ class PositionApi:
         authorization = request.headers.get("authorization", "")
         return self._authorizer.identify(authorization, request.headers.get("x-ase-author", ""))
 
+    def _may_read(self, request: Request, project: str) -> bool:
+        """Return whether the caller may read a project; with "" whether it is known at all."""
+        try:
+            actor = self._identify(request)
+        except RegistryError:
+            return False
+        return not project or actor.may_read(project)
+
     async def _require(self, request: Request, role: Role, application: str) -> Actor:
         """Return who asks. Raises RegistryError without the role in the application's project."""
         actor = self._identify(request)
@@ -277,8 +323,9 @@ class PositionApi:
 
 
 def _describe(record: Project | Application | Model | Position) -> dict[str, Any]:
-    """Return a record as JSON: times as text, members beside the others."""
+    """Return a record as JSON: times as text, members beside the others, no token."""
     tree = asdict(record)
+    tree.pop("access_token", None)
     members = dict(tree.pop("members", {}))
     created_at = time_text(tree.pop("created_at"))
     updated_at = time_text(tree.pop("updated_at", 0.0))

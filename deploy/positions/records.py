@@ -19,8 +19,8 @@ _NAME_RULE: Final = "must be lower-case letters, digits and '-'"
 _MAX_TEXT: Final = 4096
 # What a model says of the deployments that run it, and what a position adds to that.
 MODEL_MEMBERS: Final = (
-    "wrapper", "image", "modelFile", "modelDigest", "modelName", "contextLength", "env", "config",
-    "pipeline",
+    "wrapper", "image", "modelFile", "modelUrl", "modelDigest", "modelName", "contextLength", "env",
+    "config", "pipeline",
 )  # fmt: skip
 POSITION_MEMBERS: Final = (
     "resourceRequirements", "replicaCount", "autoscale", "canary", "shimlet", "probes",
@@ -54,7 +54,10 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """What models of a project are for; the best of them is chosen within it."""
+    """What models of a project are for; the best of them is chosen within it.
+
+    `origin` is the URL of the deployer that it was taken over from, "" for one of this deployer.
+    """
 
     kind: ClassVar[str] = "application"
 
@@ -62,6 +65,7 @@ class Application:
     project: str
     description: str = ""
     created_at: float = 0.0
+    origin: str = ""
 
     @classmethod
     def read(cls, tree: object, now: float) -> Self:
@@ -85,6 +89,9 @@ class Application:
 class Model:
     """One version of a model. `id` is NAME:VERSION.
 
+    The file at its `modelUrl` is asked for with the `access_token`. `origin` is the URL of the
+    deployer that it was taken over from, "" for one of this deployer.
+
     `accuracy` is what its author declares, None if nothing. `source` is the id of the model that it
     was trained from, "" if there is none. `members` are those of the specification of a deployment
     that say what runs.
@@ -100,11 +107,13 @@ class Model:
     source: str = ""
     members: Mapping[str, Any] = field(default_factory=dict)
     created_at: float = 0.0
+    access_token: str = ""
+    origin: str = ""
 
     @classmethod
     def read(cls, tree: object, now: float) -> Self:
         """Return the model of a body. Raises InvalidMemberError, InvalidSpecError."""
-        own = ("name", "version", "application", "description", "accuracy", "source")
+        own = ("name", "version", "application", "description", "accuracy", "source", "accessToken")
         names = dict.fromkeys((*own, *MODEL_MEMBERS))
         members = read_object(tree, names, "{name: lstm, version: 1.2, wrapper: lstm.py}")
         version = str(members.get("version", ""))
@@ -122,7 +131,10 @@ class Model:
             _read_text(members, "source"),
             {name: members[name] for name in MODEL_MEMBERS if name in members},
             now,
+            _read_text(members, "accessToken"),
         )
+        if model.access_token and "modelUrl" not in model.members:
+            raise InvalidMemberError("accessToken", "needs modelUrl, whose token it is")
         spec = read_spec(dict(model.members), "any")
         if not spec.wrapper and not spec.image:
             raise InvalidMemberError("wrapper", "is missing, and image too: one says what runs")

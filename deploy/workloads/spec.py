@@ -1,7 +1,7 @@
 """The specification of a deployment: read from the members of the API, and written again. Pure.
 
 The members are those of Astron xmod-shim (serviceId, modelName, resourceRequirements, ...), and
-ours: `wrapper` or `image`, `config`, `modelDigest`, `probes`, `startTimeout`, `canary`,
+ours: `wrapper` or `image`, `config`, `modelUrl`, `modelDigest`, `probes`, `startTimeout`, `canary`,
 `autoscale`.
 """
 
@@ -74,7 +74,8 @@ class DeploymentSpec:
     `id` is the name of the deployment. `wrapper` is FILE:Class, for runtimes that start processes;
     `image` is for those that start containers. `service` is the id by which clients call it, "" for
     the one that the wrapper declares. `config` is the argument of the wrapper's `init`.
-    `model_file` is a file or a folder, whose SHA-256 `model_digest` is, if it is not "". A replica
+    `model_file` is a file or a folder, or else `model_url` is where a file is pulled from; its
+    SHA-256 is `model_digest`, if it is not "". A replica
     serves once it has reported its load and answered `probes` probes; it has `start_timeout`
     seconds for that. A new revision has to stand the `canary`, if there is one. `autoscale` says
     when there are more or fewer replicas. `shimlet` and `pipeline` are "" for those of the
@@ -87,6 +88,7 @@ class DeploymentSpec:
     image: str = ""
     service: str = ""
     model_file: str = ""
+    model_url: str = ""
     model_digest: str = ""
     replicas: int = 1
     resources: Resources = field(default_factory=Resources)
@@ -125,6 +127,7 @@ class DeploymentSpec:
             "image": self.image,
             "service": self.service,
             "modelFile": self.model_file,
+            "modelUrl": self.model_url,
             "modelDigest": self.model_digest,
             "replicaCount": self.replicas,
             "resourceRequirements": {name: value for name, value in requirements.items() if value},
@@ -162,8 +165,8 @@ _ALIASES: Final = {
 }  # fmt: skip
 _MEMBERS: Final = frozenset(
     {
-        "serviceId", "modelName", "wrapper", "image", "service", "modelFile", "modelDigest",
-        "replicaCount",
+        "serviceId", "modelName", "wrapper", "image", "service", "modelFile", "modelUrl",
+        "modelDigest", "replicaCount",
         "resourceRequirements", "contextLength", "env", "config", "probes", "startTimeout",
         "canary", "autoscale", "shimlet", "pipeline",
     }
@@ -202,6 +205,7 @@ class _SpecReader:
             image=self._text("image"),
             service=self._text("service", SERVICE_ID, SERVICE_ID_RULE.removeprefix("must be ")),
             model_file=self._text("modelFile"),
+            model_url=self._text("modelUrl"),
             model_digest=match[1] if match else "",
             replicas=int(self._number("replicaCount", 1, 0, MAX_REPLICAS)),
             resources=self._resources(),
@@ -217,8 +221,12 @@ class _SpecReader:
         )
         if not spec.id:
             self._fault("serviceId", "is missing")
-        if spec.model_digest and not spec.model_file:
-            self._fault("modelDigest", "needs modelFile, whose digest it is")
+        if spec.model_digest and not spec.model_file and not spec.model_url:
+            self._fault("modelDigest", "needs modelFile or modelUrl, whose digest it is")
+        if spec.model_url and not spec.model_digest:
+            self._fault("modelUrl", "needs modelDigest: what is pulled is verified")
+        if spec.model_url and spec.model_file:
+            self._fault("modelUrl", "not with modelFile: one says where the model is")
         return spec
 
     def _add(self, path: tuple[str | int, ...], message: str, hint: str = "") -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from deploy.engine.leadership import SoleLeadership
 from deploy.engine.metrics import DeployMetrics
 from deploy.engine.repository import DeploymentRepository
 from deploy.http_api import DeployApi
+from deploy.models.puller import ModelPuller
 from deploy.openapi import BASE_PATH
 from deploy.pipelines.catalog import built_in
-from deploy.positions.catalog import PositionCatalog
+from deploy.positions.catalog import PositionCatalog, find_model_token
 from deploy.positions.http_api import PositionApi
 from deploy.workloads.quota import Quota
 from registry.access import Authorizer, OpenAuthorizer
@@ -33,9 +35,12 @@ TIMEOUT_S = 30.0
 class RunningDeployer:
     """A deployer and a client of its API."""
 
-    def __init__(self, folder: Path, store: SqliteStore, authorizer: Authorizer) -> None:
+    def __init__(
+        self, folder: Path, store: SqliteStore, authorizer: Authorizer, sources: Sequence[str]
+    ) -> None:
         self.shimlet = FakeShimlet()
         self.loaders = FakeLoaders(self.shimlet)
+        self.store = store
         self.repository = DeploymentRepository(store)
         self.bus = EventBus()
         loop = asyncio.get_running_loop()
@@ -44,11 +49,15 @@ class RunningDeployer:
             "fake", "wrapper", "hub:1", "http://gw", Quota(replicas=10), resync=0.05, models=folder
         )
         self.traffic = FakeTraffic()
+        self.stopping = asyncio.Event()
+        puller = ModelPuller(
+            folder, sources, 10_000, partial(find_model_token, store), self.repository.model_digests
+        )
         pipelines = built_in()
         shimlets = {"fake": self.shimlet}
         self.engine = DeploymentEngine(
             self.repository, shimlets, pipelines, self.loaders.view, self.bus, leadership,
-            settings, traffic=self.traffic, clock=loop.time, now=Clock(),
+            settings, traffic=self.traffic, puller=puller, clock=loop.time, now=Clock(),
         )  # fmt: skip
         self.autoscaler = Autoscaler(
             self.repository, self.loaders.view, self.bus, leadership, settings.quota,
@@ -60,11 +69,13 @@ class RunningDeployer:
         )
         self.api = DeployApi(
             self.repository, shimlets, pipelines, self.loaders.view, self.bus, authorizer,
-            settings, metrics, Clock(),
+            settings, metrics, Clock(), self.stopping,
         )  # fmt: skip
+        self.catalog = PositionCatalog(store, self.repository, self.api.complete, Clock())
         positions = PositionApi(
-            PositionCatalog(store, self.repository, self.api.complete, Clock()),
-            self.repository, shimlets, self.loaders.view, self.bus, authorizer,
+            self.catalog,
+            self.repository, shimlets, self.loaders.view, self.bus, authorizer, store,
+            self.stopping,
         )  # fmt: skip
         self.application = self.api.application("1", positions.routes())
         transport = httpx.ASGITransport(self.application)
@@ -100,12 +111,14 @@ class RunningDeployer:
 
 @contextlib.asynccontextmanager
 async def running_deployer(
-    folder: Path, authorizer: Callable[[], Authorizer] = OpenAuthorizer
+    folder: Path,
+    authorizer: Callable[[], Authorizer] = OpenAuthorizer,
+    sources: Sequence[str] = (),
 ) -> AsyncIterator[RunningDeployer]:
     """Run a deployer whose store is in `folder`."""
     store = SqliteStore(folder / "deploy.sqlite")
     await store.open()
-    deployer = RunningDeployer(folder, store, authorizer())
+    deployer = RunningDeployer(folder, store, authorizer(), sources)
     await deployer.repository.load()
     works = [deployer.repository.follow(), deployer.engine.run(), deployer.report_always()]
     tasks = [asyncio.ensure_future(work) for work in works]

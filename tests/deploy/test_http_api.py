@@ -154,17 +154,17 @@ def test_events_are_resumed_after_the_last_one(tmp_path: Path) -> None:
         await deployer.send("POST", "/deploy", SPEC)
         await deployer.wait("ocr", "running")
         deployer.bus.publish("service.status", "other", status="x")
-        deployer.api.stopping.set()  # else the stream would not end
+        deployer.stopping.set()  # else the stream would not end
         first = await deployer.client.get("/api/v1/events?after=1")
         assert first.text == ": events\n\n"
-        deployer.api.stopping.clear()
+        deployer.stopping.clear()
 
         async def read(path: str, headers: dict[str, str], last: str) -> str:
             task = asyncio.ensure_future(deployer.client.get(path, headers=headers))
             await asyncio.sleep(0.05)
-            deployer.api.stopping.set()
+            deployer.stopping.set()
             text = (await task).text
-            deployer.api.stopping.clear()
+            deployer.stopping.clear()
             assert last in text
             return text
 

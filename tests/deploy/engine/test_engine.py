@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from deploy.engine.engine import DeploymentEngine, EngineSettings
 from deploy.engine.events import Event, EventBus
 from deploy.engine.leadership import SoleLeadership
 from deploy.engine.repository import DeploymentRepository
+from deploy.models.puller import ModelPuller
 from deploy.pipelines.catalog import built_in
+from deploy.positions.catalog import find_model_token
 from deploy.workloads.canary import Canary
 from deploy.workloads.phases import DeploymentPhase
 from deploy.workloads.quota import Quota
@@ -64,6 +67,7 @@ class World:
             "fake", "wrapper", "hub:1", "http://gw", Quota(replicas=10), retention=60.0,
             models=folder,
         )  # fmt: skip
+        self.puller = ModelPuller(folder, (), 10_000, partial(find_model_token, store), set)
         self._following: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -73,8 +77,8 @@ class World:
         bus.add_sink(self.events.append)
         self.engine = DeploymentEngine(
             self.repository, {"fake": self.shimlet}, built_in(), self.loaders.view, bus,
-            SoleLeadership(), self.settings, traffic=self.traffic, clock=self.clock,
-            now=self.clock,
+            SoleLeadership(), self.settings, traffic=self.traffic, puller=self.puller,
+            clock=self.clock, now=self.clock,
         )  # fmt: skip
         await self.repository.load()
         self.traffic.get_shares = self.shares

@@ -12,7 +12,13 @@ from registry.access import Actor
 from registry.errors import Refusal, RegistryError
 from tests.deploy.running import TIMEOUT_S, RunningDeployer, running_deployer
 
-MODEL = {"name": "lstm", "version": "1", "wrapper": "w.py:W", "accuracy": 0.8}
+MODEL = {
+    "name": "lstm",
+    "version": "1",
+    "application": "battery",
+    "wrapper": "w.py:W",
+    "accuracy": 0.8,
+}
 
 
 class Office:
@@ -35,7 +41,7 @@ class Office:
     async def set_up(self) -> None:
         await self.data("POST", "/projects", {"name": "drones"})
         await self.data("POST", "/applications", {"name": "battery", "project": "drones"})
-        await self.data("POST", "/applications/battery/models", MODEL)
+        await self.data("POST", "/models", MODEL)
 
     async def wait(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         async with asyncio.timeout(TIMEOUT_S):
@@ -73,7 +79,7 @@ def test_position_is_created_switched_scaled_and_deleted(tmp_path: Path) -> None
         await office.data("POST", "/positions/north/scale", {"replicaCount": 3})
         await office.wait(lambda shown: in_service(shown) and len(shown["replicas"]) == 3)
         better = {**MODEL, "version": "2", "accuracy": 0.9, "source": "lstm:1", "wrapper": "v.py"}
-        await office.data("POST", "/applications/battery/models", better)
+        await office.data("POST", "/models", better)
         switched = await office.data("POST", "/positions/north/switch", {"model": "best"})
         assert switched["model"] == "lstm:2"
         await office.wait(lambda shown: in_service(shown) and shown["replicaCount"] == 3)
@@ -97,7 +103,7 @@ def test_model_that_fails_leaves_the_position_in_service(tmp_path: Path) -> None
         await office.set_up()
         office.deployer.shimlet.broken = {"bad.py"}
         bad = {**MODEL, "version": "bad", "wrapper": "bad.py", "accuracy": None}
-        await office.data("POST", "/applications/battery/models", bad)
+        await office.data("POST", "/models", bad)
         body = {"name": "north", "application": "battery", "model": "best"}
         await office.data("POST", "/positions", body)
         await office.wait(in_service)
@@ -137,10 +143,10 @@ def test_what_is_needed_is_not_deleted(tmp_path: Path) -> None:
     [
         ("POST", "/projects", {"name": "drones"}, 409, "project drones is there already"),
         ("POST", "/applications", {"name": "a", "project": "x"}, 404, "no project 'x'"),
-        ("POST", "/applications/x/models", MODEL, 404, "no application 'x'"),
-        ("POST", "/applications/battery/models", MODEL, 409, "model lstm:1 is there already"),
-        ("POST", "/applications/battery/models", [], 400, "must be an object"),
-        ("POST", "/applications/battery/models", {**MODEL, "version": "2", "source": "y:1"},
+        ("POST", "/models", {**MODEL, "application": "x"}, 404, "no application 'x'"),
+        ("POST", "/models", MODEL, 409, "model lstm:1 is there already"),
+        ("POST", "/models", [], 400, "must be an object"),
+        ("POST", "/models", {**MODEL, "version": "2", "source": "y:1"},
          404, "source: there is no model 'y:1'"),
         ("POST", "/positions", {"name": "n", "application": "battery", "model": "x:1"},
          404, "no model 'x:1'"),
@@ -234,7 +240,7 @@ def test_roles_are_those_of_the_project(tmp_path: Path) -> None:
         assert await status("POST", "/projects", project, "admin@drones") == 200
         assert await status("POST", "/applications", application, "editor@other") == 403
         assert await status("POST", "/applications", application, "editor@drones") == 200
-        models = "/applications/battery/models"
+        models = "/models"
         assert await status("POST", models, MODEL, "reader@drones") == 403
         assert await status("POST", models, MODEL, "editor@drones") == 200
         assert await status("POST", "/positions", position, "editor@drones") == 403
