@@ -66,7 +66,7 @@ def load(spec: str) -> type[Wrapper]:
         for key, value in vars(module).items()
         if (wrapper := wrapper_class_of(value)) is not None
     }
-    wrappers = wrappers or adapt_template(module) or _adapt_aiges_wrappers(module, path)
+    wrappers = wrappers or _adapt_aiges_wrappers(module, path) or adapt_template(module)
     if name in wrappers:
         return wrappers[name]
     if not name and len(wrappers) == 1:

@@ -270,9 +270,9 @@ class UpstreamCluster:
         logged and the active contract stays.
         """
         by_digest: dict[str, list[Endpoint]] = {}
-        for endpoint in self.table.split(service_id).admitted():
-            is_live = endpoint.state in (EndpointState.UP, EndpointState.SUSPECT)
-            if is_live and endpoint.instance.digest:
+        live_states = (EndpointState.UP, EndpointState.SUSPECT)
+        for endpoint in self.table.admitted(service_id, lambda each: each.state in live_states):
+            if endpoint.instance.digest:
                 by_digest.setdefault(endpoint.instance.digest, []).append(endpoint)
         uses = [
             SchemaUse(

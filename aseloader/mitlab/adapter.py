@@ -4,7 +4,6 @@ A request has a `value`, any JSON, and what MITLab's SDK sends beside it. The an
 and `value`. What the template refuses is the caller's error, with its message.
 """
 
-import json
 import os
 import re
 import tempfile
@@ -14,6 +13,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from aseloader.fields import Input, Output, String
+from aseloader.types.json_values import to_json
 from aseloader.wrapper import Context, Data, Outputs, Refused, Wrapper
 
 TEMPLATE_IMPORT: Final = re.compile(r"^\s*(?:from|import) main\.utils", re.MULTILINE)
@@ -87,7 +87,9 @@ class TemplateWrapper(Wrapper):
 def adapt_template(template: ModuleType) -> dict[str, type[Wrapper]]:
     """Return the wrapper class of a template by name, or nothing if the module is none."""
     has_service = hasattr(getattr(template, "InferenceService", None), "load_model")
-    has_model = hasattr(getattr(template, "Model", None), "inference")
+    model = getattr(template, "Model", None)
+    # One that the module has from elsewhere is what it works with, and not what it is.
+    has_model = hasattr(model, "inference") and model.__module__ == template.__name__
     if not has_service and not has_model:
         return {}
     attributes = {
@@ -105,11 +107,11 @@ def _model_path() -> str:
 
 
 def _to_json(value: Any) -> Any:
-    """Return a value of JSON types; arrays of numpy and tensors have `tolist`."""
+    """Return a value that can be written as JSON, else its text; tensors have `tolist`."""
     if hasattr(value, "tolist"):
-        return value.tolist()
+        value = value.tolist()
     try:
-        json.dumps(value)
-    except TypeError:
+        to_json(value)  # arrays of numpy within it are written too
+    except ValueError:
         return str(value)
     return value

@@ -191,16 +191,17 @@ def _available_endpoints(
         all_endpoints: Collection[Endpoint] = list(table)
         is_unknown_svc = all(endpoint.instance.svc != svc for endpoint in all_endpoints)
         raise AseError(BAD_SVC if is_unknown_svc else BAD_SUBSVC)
-    admitted = table.split(subsvc).admitted()
-    endpoints = [endpoint for endpoint in admitted if endpoint.instance.svc == svc]
+    endpoints = [endpoint for endpoint in in_service if endpoint.instance.svc == svc]
     if not endpoints:
         raise AseError(BAD_SVC)
-    available = [
-        endpoint
-        for endpoint in endpoints
-        if endpoint.state is not EndpointState.DRAINING
-        and (endpoint.state is EndpointState.UP or endpoint.is_presumed_alive())
-    ]
+    available = table.admitted(
+        subsvc,
+        lambda endpoint: (
+            endpoint.instance.svc == svc
+            and endpoint.state is not EndpointState.DRAINING
+            and (endpoint.state is EndpointState.UP or endpoint.is_presumed_alive())
+        ),
+    )
     if available:
         return available, True
     without_capacity = [

@@ -17,6 +17,7 @@ from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.outlier import EjectionState
 from lb.endpoints.report import ReportMode
 from lb.endpoints.table import EndpointTable
+from rpc.bounded_cache import BoundedCache
 from rpc.timer import CallLater
 from schemas.model.errors import (
     CLIENT_GONE,
@@ -31,6 +32,7 @@ from schemas.model.errors import (
 
 # After these errors the gateway does not wait for the request any more, but it may still run.
 _ABANDONED_ERRORS: Final = (CLIENT_GONE, DEADLINE)
+_MAX_VERSION_POLICIES: Final = 1024
 # One pick of 1,024 is timed.
 _TIMING_MASK: Final = 1023
 
@@ -184,6 +186,9 @@ class Balancer:
         self._table = table
         self._new_policy = new_policy
         self._policies: dict[str, Policy] = {}
+        self._version_policies: BoundedCache[tuple[str, str], Policy] = BoundedCache(
+            _MAX_VERSION_POLICIES
+        )
         self.clock = clock
         self._rng = rng
         self._call_later = call_later
@@ -231,7 +236,9 @@ class Balancer:
     def picks_by_basis(self) -> tuple[int, int]:
         """Return the number of picks by report and by own load alone; 0 for other policies."""
         delay_policies = [
-            policy for policy in self._policies.values() if isinstance(policy, LeastExpectedDelay)
+            policy
+            for policy in (*self._policies.values(), *self._version_policies.entries.values())
+            if isinstance(policy, LeastExpectedDelay)
         ]
         return sum(delay_policy.picks_by_report for delay_policy in delay_policies), sum(
             delay_policy.picks_by_own_load for delay_policy in delay_policies
@@ -259,7 +266,11 @@ class Balancer:
         if queue is None:
             acquire = partial(self._acquire, service_id)
             queue = self._pending_queues[service_id] = PendingQueue(
-                acquire, self.clock, self._call_later, self._weights
+                acquire,
+                self.clock,
+                self._call_later,
+                self._weights,
+                partial(self._has_versions, service_id),
             )
         self.counts.waits += 1
         if not self._has_place(queue, app_id) or not (
@@ -341,14 +352,20 @@ class Balancer:
         would have to wait behind it.
         """
         pool = self._table.pool(service_id, digest)
-        if pool.groups:
-            group = pool.group_at(key_fraction(key) if key else self._rng.random())
-            if group is not pool:
-                try:
-                    return self._acquire_from(group, service_id, exclude, key, only_free_slots)
-                except AseError:
-                    pass  # full, or tried before: the other versions take what is beyond it
-        return self._acquire_from(pool, service_id, exclude, key, only_free_slots)
+        if not pool.groups:
+            return self._acquire_from(pool, service_id, exclude, key, only_free_slots)
+        picked = pool.group_of_key(key_fraction(key)) if key else pool.group_in_turn(self._rng)
+        try:
+            lease = self._acquire_from(picked, service_id, exclude, key, only_free_slots)
+        except AseError:
+            if picked is pool:
+                raise
+            # Full, or tried before: the other versions take what is beyond it.
+            picked = pool
+            lease = self._acquire_from(pool, service_id, exclude, key, only_free_slots)
+        if not key:
+            pool.count_pick(picked)
+        return lease
 
     def _acquire_from(
         self,
@@ -360,9 +377,9 @@ class Balancer:
     ) -> Lease:
         """Return a lease at an endpoint of a pool; its groups do not count."""
         now = self.clock()
-        policy = self._policies.get(service_id)
+        policy = self._policies.get(service_id) if not pool.version else None
         if policy is None:
-            policy = self._policies[service_id] = self._new_policy()
+            policy = self._policy_of(service_id, pool.version)
         endpoint = pool.pop_trial(now) if pool.trials and not exclude else None
         is_trial = endpoint is not None
         if endpoint is None:
@@ -379,6 +396,24 @@ class Balancer:
         if only_free_slots and not is_trial and not endpoint.has_free_slot(now):
             endpoint = self._find_free_slot(pool, exclude, now)
         return Lease(self, policy, endpoint, now)
+
+    def _policy_of(self, service_id: str, version: str) -> Policy:
+        """Return the policy of a service, or that of a limited version of it."""
+        if version:
+            name = (service_id, version)
+            version_policy = self._version_policies.entries.get(name)
+            if version_policy is None:
+                version_policy = self._new_policy()
+                self._version_policies.add(name, version_policy)
+            return version_policy
+        policy = self._policies.get(service_id)
+        if policy is None:
+            policy = self._policies[service_id] = self._new_policy()
+        return policy
+
+    def _has_versions(self, service_id: str, digest: str) -> bool:
+        """Return whether requests of a service are shared among versions."""
+        return bool(self._table.pool(service_id, digest).groups)
 
     def _find_free_slot(self, pool: Pool, exclude: Collection[str], now: float) -> Endpoint:
         """Return an endpoint with a free slot. Raises AseError 10110 if there is none."""

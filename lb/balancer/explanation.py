@@ -100,7 +100,8 @@ def preview_picks(
     pool, policy = table.pool(service_id, digest), new_policy()
     counts: dict[str, int] = {}
     for sample in range(_SAMPLES):
-        endpoint = policy.choose(pool.group_at((sample + 0.5) / _SAMPLES), now, ())
+        group = pool.group_of_key((sample + 0.5) / _SAMPLES)
+        endpoint = policy.choose(group, now, ()) or policy.choose(pool, now, ())
         if endpoint is not None and endpoint.has_capacity(now):
             addr = endpoint.instance.addr
             counts[addr] = counts.get(addr, 0) + 1

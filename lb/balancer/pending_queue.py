@@ -16,6 +16,7 @@ at different times, so a poll always tries.
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from itertools import islice
 from math import inf
 from typing import Any, Final, Generic, TypeVar
 
@@ -36,6 +37,9 @@ _MAX_LATER_STARTS: Final = 1024
 _MAX_EXPECTED_SHARE: Final = 0.5
 
 
+# Requests of an application that are looked at behind the first one, when that waits for one
+# version of the model: another version may be free.
+_MAX_PASSED: Final = 32
 EQUAL_WEIGHTS: Final[Mapping[str, int]] = {}
 
 Result = TypeVar("Result")
@@ -124,7 +128,8 @@ class PendingQueue(Generic[Result]):
 
     `acquire(digest, exclude, key, only_free_slots)` returns a lease or raises AseError. `clock`
     returns seconds, `call_later(seconds, callback)` schedules a callback. `weights` are those of
-    applications, by app id, other than 1.
+    applications, by app id, other than 1. `has_versions(digest)` returns whether requests are
+    shared among versions, which may be full or not.
 
     `_refused` has the requests that a loader has refused, which have had a slot. `_by_app` has the
     queues of the applications that have other requests, `_waiting_weight` is the sum of their
@@ -136,9 +141,9 @@ class PendingQueue(Generic[Result]):
     """
 
     __slots__ = (
-        "_acquire", "_by_app", "_call_later", "_clock", "_drain_rate", "_is_polling",
-        "_is_serve_scheduled", "_last_app_at", "_last_app_id", "_later_starts", "_other_app_at",
-        "_refused", "_size", "_virtual_time", "_waiting_weight", "_weights",
+        "_acquire", "_by_app", "_call_later", "_clock", "_drain_rate", "_has_versions",
+        "_is_polling", "_is_serve_scheduled", "_last_app_at", "_last_app_id", "_later_starts",
+        "_other_app_at", "_refused", "_size", "_virtual_time", "_waiting_weight", "_weights",
     )  # fmt: skip
 
     def __init__(
@@ -147,8 +152,10 @@ class PendingQueue(Generic[Result]):
         clock: Callable[[], float],
         call_later: CallLater,
         weights: Mapping[str, int] = EQUAL_WEIGHTS,
+        has_versions: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._weights = weights
+        self._has_versions = has_versions
         self._acquire = acquire
         self._clock = clock
         self._call_later = call_later
@@ -290,12 +297,30 @@ class PendingQueue(Generic[Result]):
                     self._charge(queue, now)
             except AseError as error:
                 if error.spec is LOADER_FULL:
+                    if self._has_versions(first.digest):
+                        self._serve_other_keys(first.key)
                     return
                 result = (
                     error if error.spec is not DEADLINE else AseError(LOADER_FULL, _FULL_MESSAGE)
                 )
             self.remove(first)
             first.finish(result)
+
+    def _serve_other_keys(self, key: str) -> None:
+        """Serve requests that go to another version than those of `key`, whose version is full."""
+        now = self._clock()
+        for queue in [*self._by_app.values()]:
+            for request in [*islice(queue.requests, _MAX_PASSED)]:
+                if request.key == key or request.deadline <= now:
+                    continue
+                try:
+                    result = self._acquire(request.digest, (), request.key, self.is_contended(now))
+                except AseError:
+                    continue
+                self._drain_rate.record_slot(now)
+                self._charge(queue, now)
+                self.remove(request)
+                request.finish(result)
 
     def _queue_of(self, app_id: str, now: float) -> _AppQueue[Result]:
         """Return the queue of an application, which may begin to wait with it."""

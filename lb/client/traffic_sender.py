@@ -39,7 +39,7 @@ class TrafficSender:
         get_rules: Callable[[], TrafficRules | None],
         wall_ms: Callable[[], int],
     ) -> None:
-        self._hubs = tuple(hubs)
+        self._hubs = tuple(dict.fromkeys(hubs))
         self._credentials = credentials
         self._get_rules = get_rules
         self._wall_ms = wall_ms
@@ -68,9 +68,12 @@ class TrafficSender:
     async def settle(self) -> str:
         """Send the rules of now where they are not known yet; return why no hub has them, or ""."""
         await self._send(is_repeated=False)
-        if len(self._problems) < len(self._hubs):
+        if self._get_rules() is None:
             return ""
-        return "; ".join(f"hub {hub}: {problem}" for hub, problem in self._problems.items())
+        if self._rules in self._acknowledged.values():
+            return ""
+        problems = [f"hub {hub}: {problem}" for hub, problem in self._problems.items()]
+        return "; ".join(problems) or "hubs have other rules of this owner"
 
     async def _send(self, *, is_repeated: bool) -> None:
         rules = self._get_rules()
@@ -96,7 +99,7 @@ class TrafficSender:
             if revision > rules.revision and self._rules is rules:
                 self._rules = rules = replace(rules, revision=revision + 1)
                 revision = await self._call(hub, rules)
-        except (RpcError, DecodeError, OSError) as error:
+        except (RpcError, DecodeError, OSError, ValueError) as error:
             self._acknowledged.pop(hub, None)
             if hub not in self._problems:
                 fields = {"hub": hub, "reason": str(error)}

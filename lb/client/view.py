@@ -67,6 +67,7 @@ class HubView:
         for instance in self._instances.values():
             self._withdraw(instance.key)
         self._instances = {}
+        self._table.forget_traffic(self, now)
         return self._mark_unlisted(now)
 
     def apply(self, frame: wire.Frame, now: float) -> list[StateChange]:
@@ -82,7 +83,7 @@ class HubView:
             for previous in self._instances.values():
                 self._withdraw(previous.key)
             self._instances = {}
-        self._apply_traffic(frame)  # first: it may hold back an instance of this frame
+        self._apply_traffic(frame, now)  # first: it may hold back an instance of this frame
         changes: list[StateChange] = []
         for removal in frame.gone:  # first: an instance that came back has a new id
             changes += self._apply_removal(removal)
@@ -96,11 +97,14 @@ class HubView:
             changes += self._mark_unlisted(now)
         return changes
 
-    def _apply_traffic(self, frame: wire.Frame) -> None:
+    def _apply_traffic(self, frame: wire.Frame, now: float) -> None:
         """Take the rules of the frame. Those of a newer hub that we do not understand are left."""
+        rules: list[TrafficRules] = []
         for message in frame.traffic:
             with contextlib.suppress(InvalidTrafficError):
-                self._table.set_traffic(TrafficRules.from_message(message))
+                rules.append(TrafficRules.from_message(message))
+        if rules or frame.snapshot:
+            self._table.update_traffic(self, rules, now, is_all=frame.snapshot)
 
     def _apply_load(self, message: wire.Load, now: float) -> list[StateChange]:
         instance = self._instances.get(message.id)

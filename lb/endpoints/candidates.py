@@ -6,11 +6,17 @@ last element.
 """
 
 from collections.abc import Iterable
+from random import Random
+from typing import Final
 
 from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.lifecycle import EndpointState
 from lb.endpoints.outlier import EjectionCause, EjectionState
 from lb.endpoints.traffic import TrafficSplit
+
+# The most that a group which was full has left of its turns, and a group that has not begun.
+_MAX_CREDIT: Final = 2.0
+_NO_CREDIT: Final = -1.0
 
 
 class Pool:
@@ -23,10 +29,12 @@ class Pool:
     healthy. If the pool `is_outdated`, the table rebuilds it at the next pick. `is_panicking`: more
     endpoints are ejected than healthy, so ejections are ignored. `has_healthy`: one is neither
     ejected nor suspect. `groups` are the pools of versions that get a share of the requests, each
-    with its share (`lb/endpoints/traffic.py`).
+    with its share (`lb/endpoints/traffic.py`); `version` is that of a group. Its `credit` grows by
+    its share with each request of the service, and one request of its own costs 1.
     """
 
     __slots__ = (
+        "credit",
         "digest",
         "groups",
         "has_healthy",
@@ -36,10 +44,12 @@ class Pool:
         "lowest_level",
         "members",
         "trials",
+        "version",
     )
 
-    def __init__(self, digest: str) -> None:
+    def __init__(self, digest: str, version: str = "") -> None:
         self.digest = digest
+        self.version = version
         self.members: list[Endpoint] = []
         self.levels: list[list[Endpoint]] = [[]]
         self.lowest_level = 0
@@ -48,30 +58,55 @@ class Pool:
         self.is_panicking = False
         self.has_healthy = False
         self.groups: list[tuple[float, Pool]] = []
+        self.credit = _NO_CREDIT
 
     def fill_by_traffic(self, split: TrafficSplit) -> None:
         """Fill an empty pool, with a group for each version that has a share.
 
-        If none of the unlimited endpoints is healthy, shares do not count. A version without a
-        healthy endpoint or a trial gets no requests.
+        If none of the unlimited endpoints is healthy, shares do not count. A group has its healthy
+        endpoints alone, and trials: what it does not take goes to the others.
         """
         self.fill(split.unlimited)
         if not split.limited:
             return
         if not self.has_healthy:
             self.clear()
-            self.fill([*split.unlimited, *(e for _, group in split.limited for e in group)])
+            self.fill([*split.unlimited, *(e for *_, group in split.limited for e in group)])
             return
-        for share, endpoints in split.limited:
-            group = Pool(self.digest)
-            group.fill(endpoints)
-            if group.has_healthy or group.trials:
-                self.groups.append((share, group))
-            else:
+        for version, share, endpoints in split.limited:
+            group = Pool(self.digest, version)
+            group.fill(filter(_may_answer, endpoints))
+            if not group.has_healthy:
+                trials = group.trials
                 group.clear()
+                group.trials = trials
+            self.groups.append((share, group))
 
-    def group_at(self, draw: float) -> "Pool":
-        """Return the pool for a request: `draw` is a random number, at least 0 and less than 1."""
+    def group_in_turn(self, rng: Random) -> "Pool":
+        """Return the pool whose turn it is, by the shares: a group, or this pool.
+
+        A turn is taken by `count_pick` alone: a request that waits may ask as often as it likes.
+        Each group begins somewhere in its first round, so that gateways do not move in step.
+        """
+        for share, group in self.groups:
+            if group.credit == _NO_CREDIT:
+                group.credit = rng.random()
+            if share > 0.0 and group.credit + share >= 1.0:
+                return group
+        return self
+
+    def count_pick(self, picked: "Pool") -> None:
+        """Count a request that has got a slot in its turn, of a group or of this pool."""
+        for share, group in self.groups:
+            group.credit = min(group.credit + share, _MAX_CREDIT)
+        if picked is not self:
+            picked.credit -= 1.0
+
+    def group_of_key(self, draw: float) -> "Pool":
+        """Return the pool of a key: `draw` is its number, at least 0 and less than 1.
+
+        The numbers of a version stay the same as long as the shares and the other versions do.
+        """
         for share, group in self.groups:
             if draw < share:
                 return group
@@ -179,3 +214,10 @@ class Pool:
         peers = self.levels[level]
         endpoint.load_level, endpoint.level_index = level, len(peers)
         peers.append(endpoint)
+
+
+def _may_answer(endpoint: Endpoint) -> bool:
+    """Return whether an endpoint is healthy, or is to be probed."""
+    is_lost = endpoint.state is EndpointState.SUSPECT and not endpoint.is_presumed_alive()
+    states = (EjectionState.ADMITTED, EjectionState.PROBING)
+    return not is_lost and endpoint.outlier_detector.state in states

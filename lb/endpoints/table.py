@@ -1,6 +1,6 @@
 """Table of all known endpoints: reports in, state changes out. Pure; `now` is a parameter."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from math import inf
 from statistics import median_low
@@ -18,7 +18,7 @@ from lb.endpoints.lifecycle import (
     StateChange,
 )
 from lb.endpoints.report import Instance, InstanceKey, Load, Report, ReportMode
-from lb.endpoints.traffic import TrafficRules, TrafficSplit, TrafficTable, split_by_traffic
+from lb.endpoints.traffic import TrafficRules, TrafficTable, split_by_traffic
 
 # Interval in seconds at which medians are recomputed. In a service of at most _SMALL_SERVICE
 # instances they are also recomputed when an instance joins.
@@ -184,19 +184,38 @@ class EndpointTable:
         """
         if not self.traffic.apply(rules):
             return False
+        self._publish_traffic()
+        return True
+
+    def update_traffic(
+        self, source: object, rules: Iterable[TrafficRules], now: float, *, is_all: bool
+    ) -> None:
+        """Take the traffic rules of a hub, `is_all` of them or those that have changed."""
+        if self.traffic.update_source(source, rules, now, is_all=is_all):
+            self._publish_traffic()
+
+    def forget_traffic(self, source: object, now: float) -> None:
+        """Forget the traffic rules of a hub that is not followed any more."""
+        if self.traffic.forget_source(source, now):
+            self._publish_traffic()
+
+    def _publish_traffic(self) -> None:
         for service_id in self._services:
             self.invalidate_pool(service_id)
         if self._on_traffic is not None:
             self._on_traffic()
-        return True
 
     def on_traffic(self, callback: Callable[[], None]) -> None:
         """Have `callback` called after traffic rules have changed."""
         self._on_traffic = callback
 
-    def split(self, service_id: str) -> TrafficSplit:
-        """Return the endpoints of a service by the shares of their versions."""
-        return split_by_traffic(self.endpoints_of(service_id), self.traffic.shares)
+    def admitted(self, service_id: str, may_serve: Callable[[Endpoint], bool]) -> list[Endpoint]:
+        """Return the endpoints of a service that get requests by the shares of their versions.
+
+        Of those that `may_serve` alone: a version that is held back serves if no other one does.
+        """
+        candidates = [each for each in self.endpoints_of(service_id) if may_serve(each)]
+        return split_by_traffic(candidates, self.traffic.shares).admitted()
 
     def get(self, key: InstanceKey) -> Endpoint | None:
         """Return the endpoint of an instance, or None."""
@@ -355,6 +374,8 @@ class EndpointTable:
         updated at intervals, which lets new ones ramp up.
         """
         changes = []
+        if self.traffic.expire(now):
+            self._publish_traffic()
         for endpoint in self:
             report_mode = endpoint.instance.report_mode
             if report_mode is ReportMode.NONE:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -63,6 +64,8 @@ _MAX_KEEPALIVE_S = 1.0
 # Instances that went without a DOWN report, for the original's monitor: at most 256, for 300 s.
 _MAX_LOST_RECORDS, _LOST_RECORD_S = 256, 300.0
 _MAX_LOGGED_SHARES = 20
+# Revisions of traffic rules grow with the wall clock: one of the far future would be the last.
+_MAX_REVISION_LEAD_MS = 86_400_000
 _REJECTION_LOG_INTERVAL_S, _MAX_LOGGED_REJECTIONS = 10.0, 1024
 
 _STATUS_BY_REASON = {
@@ -82,7 +85,8 @@ class Hub:
     `admission_policy` decides which reports are accepted. `clock` returns monotonic seconds.
     `on_change` is called with every state change; at that time `documents` has the schema document
     that came with the instance. `keepalive` is the least interval between keep-alives and
-    `frame_gap` the least time between two frames to one gateway, both in seconds.
+    `frame_gap` the least time between two frames to one gateway, both in seconds. `wall_ms` returns
+    the Unix time in milliseconds.
 
     `documents` has the schema documents by digest. A document that no instance uses is dropped.
     `blocked_addresses` are forced offline: their reports are rejected. `_stream_owners` maps each
@@ -103,7 +107,9 @@ class Hub:
         counts: HubCounts,
         keepalive: float = KEEPALIVE_S,
         frame_gap: float = 0.002,
+        wall_ms: Callable[[], int] = lambda: int(time.time() * 1000),
     ) -> None:
+        self._wall_ms = wall_ms
         self._table = table
         self._admission_policy = admission_policy
         self._clock = clock
@@ -339,6 +345,8 @@ class Hub:
         try:
             self._admission_policy.check_admin(call.metadata, call.peer)
             rules = TrafficRules.from_message(Traffic.FromString(data))
+            if rules.revision > self._wall_ms() + _MAX_REVISION_LEAD_MS:
+                raise InvalidTrafficError("revision: is a day or more ahead of this hub's clock")
             if self._table.set_traffic(rules):
                 shares = dict(islice(rules.shares.items(), _MAX_LOGGED_SHARES))
                 fields = {"owner": rules.owner, "count": len(rules.shares), "shares": shares}
@@ -363,11 +371,12 @@ class Hub:
             request = PickRequest.FromString(data)
         except DecodeError as error:
             raise RpcError(Status.INVALID_ARGUMENT, "not a PickRequest") from error
-        available = [
-            endpoint
-            for endpoint in self._table.split(request.subsvc).admitted()
-            if endpoint.state is EndpointState.UP and endpoint.instance.addr not in request.exclude
-        ]
+        available = self._table.admitted(
+            request.subsvc,
+            lambda endpoint: (
+                endpoint.state is EndpointState.UP and endpoint.instance.addr not in request.exclude
+            ),
+        )
         self._rng.shuffle(available)
         ranked = rank_by_delay(available)
         if ranked and request.key:

@@ -1,6 +1,7 @@
 """Tickets give back exactly once, whatever ends the block; many of them leave nothing."""
 
 import asyncio
+import contextlib
 import gc
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.simulation.virtual_time import VirtualTimeLoop
+from lb.balancer.affinity import key_fraction
 from lb.balancer.balancer import Balancer, Lease
 from lb.balancer.least_expected_delay import LeastExpectedDelay
 from lb.balancer.pending_queue import CONTENTION_S, PendingRequest
@@ -625,7 +627,63 @@ class VersionFleet(Fleet):
 def test_version_gets_its_share_of_the_requests() -> None:
     assert VersionFleet(0.0).picks_of_v2(1000) == 0
     assert VersionFleet(1.0).picks_of_v2(1000) == 1000
-    assert 60 < VersionFleet(0.1).picks_of_v2(1000) < 140
+    assert abs(VersionFleet(0.1).picks_of_v2(1000) - 100) <= 1
+
+
+def test_version_gets_no_more_than_its_share_while_all_others_are_full() -> None:
+    """Requests that wait ask again each 10 ms: that must not draw for them again."""
+    fleet = VersionFleet(0.1, max_waiting=256)
+    served = {"v1": 0, "v2": 0}
+
+    def serve(lease: Lease) -> None:
+        served[lease.instance.version] += 1
+        fleet.loop.call_later(0.1, lease.release)
+
+    def serve_pending(pending: PendingRequest[Lease]) -> None:
+        with contextlib.suppress(AseError):  # it has waited in vain
+            serve(pending.outcome())
+
+    def arrive() -> None:
+        try:
+            serve(fleet.balancer.acquire("ocr", "d"))
+        except AseError:
+            fleet.balancer.wait("ocr", "d", "", "app", 1.0, False, serve_pending)
+        if fleet.loop.now < 10:
+            fleet.loop.call_later(1 / 1000, arrive)
+
+    arrive()
+    fleet.advance_to(11.5)
+    assert 0.08 < served["v2"] / sum(served.values()) < 0.12
+
+
+def test_request_whose_version_is_full_keeps_none_of_another_version_waiting() -> None:
+    fleet = VersionFleet(0.5, total=1)
+    keys = [str(number) for number in range(50)]
+    old = [key for key in keys if key_fraction(key) >= 0.5]
+    new = [key for key in keys if key_fraction(key) < 0.5]
+    busy = [fleet.balancer.acquire("ocr", "d", (), key) for key in old[:2]]
+    waiting = [
+        fleet.balancer.wait("ocr", "d", key, app, 5.0, False, lambda _: None)
+        for key, app in ((old[2], "one"), (old[3], "two"), (new[0], "two"), (new[1], "one"))
+    ]
+    fleet.advance_to(0.1)
+    for pending in waiting[2:]:
+        assert pending.outcome().instance.version == "v2"
+    assert fleet.balancer.waiting_count() == 2
+    busy[0].release()
+    fleet.advance_to(0.2)
+    assert waiting[0].outcome().instance.version == "v1"
+    for lease in (busy[1], *(pending.outcome() for pending in (waiting[0], *waiting[2:]))):
+        lease.release()
+    fleet.advance_to(0.3)
+    waiting[1].outcome().release()
+
+
+def test_policies_of_versions_learn_apart() -> None:
+    fleet = VersionFleet(0.5)
+    fleet.picks_of_v2(10)
+    assert [*fleet.balancer._policies] == ["ocr"]
+    assert [*fleet.balancer._version_policies.entries] == [("ocr", "v2")]
 
 
 def test_requests_of_a_key_stay_with_a_version() -> None:

@@ -127,6 +127,30 @@ def test_one_hub_of_two_is_enough_and_none_is_named() -> None:
     asyncio.run(main())
 
 
+def test_hub_that_is_listed_twice_is_one_and_must_answer() -> None:
+    async def main() -> None:
+        dead = dead_address()
+        assert await Owner([dead, dead]).sender.settle() != ""
+
+    asyncio.run(main())
+
+
+def test_revision_that_nothing_can_follow_is_a_problem_and_ends_nothing() -> None:
+    async def main() -> None:
+        async def answer(_request: bytes, _call: CallContext) -> bytes:
+            return TrafficReply(revision=2**64 - 1).SerializeToString()
+
+        server = Server(unary={METHOD: answer})
+        port = await server.start("127.0.0.1", 0)
+        owner = Owner([f"127.0.0.1:{port}"])
+        owner.shares["v2"] = 0.0
+        problem = await owner.sender.settle()
+        assert "out of range" in problem
+        await server.stop(0)
+
+    asyncio.run(main())
+
+
 def test_only_the_leader_sends() -> None:
     async def main() -> None:
         hub = HubOfRules()

@@ -188,8 +188,47 @@ def test_versions_with_a_share_have_pools_of_their_own() -> None:
     assert [(share, joined_addrs(group.members)) for share, group in pool.groups] == [
         (0.25, "b"), (0.0, "c"),
     ]  # fmt: skip
-    draws = [joined_addrs(pool.group_at(draw / 8).members) for draw in range(8)]
+    draws = [joined_addrs(pool.group_of_key(draw / 8).members) for draw in range(8)]
     assert draws == ["b", "b", "a", "a", "a", "a", "a", "a"]
+
+
+def test_keys_stay_with_their_version_whoever_joined_first_and_whatever_is_sick() -> None:
+    shares = {"v2": 0.25, "v3": 0.5}
+    old, second, third = (make_version(f"x{n}", f"v{n}") for n in (1, 2, 3))
+    pool = make_split_pool(shares, old, second, third)
+    expected = [pool.group_of_key(draw / 8).version for draw in range(8)]
+    other = make_split_pool(shares, third, old, second)
+    assert [other.group_of_key(draw / 8).version for draw in range(8)] == expected
+    second.outlier_detector.state = EjectionState.EJECTED
+    sick = make_split_pool(shares, old, second, third)
+    assert [sick.group_of_key(draw / 8).version for draw in range(8)] == expected
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.1, 0.5, 0.99, 1.0])
+def test_turns_are_those_of_the_share_however_often_one_asks(share: float) -> None:
+    pool = make_split_pool({"v2": share}, make_version("a", "v1"), make_version("b", "v2"))
+    rng = Random(1)
+    picks = 0
+    for _ in range(1000):
+        for _ in range(5):  # requests that wait ask again and again
+            picked = pool.group_in_turn(rng)
+        pool.count_pick(picked)
+        picks += picked is not pool
+    assert abs(picks - 1000 * share) <= 1
+
+
+def test_version_that_was_full_has_two_turns_left_at_most() -> None:
+    pool = make_split_pool({"v2": 0.5}, make_version("a", "v1"), make_version("b", "v2"))
+    rng = Random(1)
+    for _ in range(100):  # it is never picked: it is full
+        pool.group_in_turn(rng)
+        pool.count_pick(pool)
+    picks = 0
+    for _ in range(10):
+        picked = pool.group_in_turn(rng)
+        pool.count_pick(picked)
+        picks += picked is not pool
+    assert picks <= 7
 
 
 def test_shares_do_not_count_if_no_other_version_is_healthy() -> None:
@@ -201,11 +240,29 @@ def test_shares_do_not_count_if_no_other_version_is_healthy() -> None:
     assert (joined_addrs(pool.members), pool.groups) == ("b", [])
 
 
-def test_version_without_healthy_endpoints_gets_no_pool() -> None:
-    sick = make_version("b", "v2")
-    sick.outlier_detector.state = EjectionState.EJECTED
-    pool = make_split_pool({"v2": 0.5}, make_version("a", "v1"), sick)
-    assert (joined_addrs(pool.members), pool.groups, sick.pool) == ("a", [], None)
+@pytest.mark.parametrize(
+    ("states", "members", "trials"),
+    [
+        ([EjectionState.EJECTED], "", ""),
+        ([EjectionState.PROBING], "", "v20"),
+        # Ejections hold though most are ejected: the other versions are healthy.
+        ([EjectionState.ADMITTED, EjectionState.EJECTED, EjectionState.EJECTED], "v20", ""),
+        ([EjectionState.PROBING, EjectionState.EJECTED, EjectionState.EJECTED], "", "v20"),
+        ([EjectionState.UNCHECKED], "", ""),
+    ],
+)
+def test_version_has_healthy_endpoints_and_trials_alone(
+    states: list[EjectionState], members: str, trials: str
+) -> None:
+    limited = [make_version(f"v2{n}", "v2") for n in range(len(states))]
+    for endpoint, state in zip(limited, states, strict=True):
+        endpoint.outlier_detector.state = state
+    pool = make_split_pool({"v2": 0.5}, make_version("a", "v1"), *limited)
+    ((_, group),) = pool.groups
+    assert joined_addrs(pool.members) == "a"
+    assert joined_addrs(group.members) == members
+    assert [endpoint.instance.addr for endpoint in group.trials] == trials.split()
+    assert all(endpoint.pool in (None, group) for endpoint in limited)
 
 
 def test_pool_that_is_cleared_leaves_its_groups() -> None:

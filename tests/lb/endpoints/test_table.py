@@ -1,10 +1,13 @@
 """The table of instances: each move, stale reports, epochs, expiry, and the exact correction."""
 
+from dataclasses import replace
+
 import pytest
 
 from lb.endpoints.lifecycle import TRANSITIONS, EndpointEvent, EndpointState, StateChange
 from lb.endpoints.report import Instance, Load, Report, ReportMode, ServingState
 from lb.endpoints.table import EndpointTable
+from lb.endpoints.traffic import LINGER_S, TrafficRules
 
 INSTANCE = Instance("ase", "ocr", "a:1", 7, total=4)
 
@@ -399,3 +402,35 @@ def test_single_slow_request_is_soon_outweighed() -> None:
             load = Load(seq, service_ms=service_ms, served=10 * seq)
             table.apply(Report(instance, load), 0.02)
     assert {endpoint.service_ms for endpoint in table} == {0.08}
+
+
+def test_version_that_is_held_back_is_admitted_if_no_other_one_may_serve() -> None:
+    table = EndpointTable()
+    old, new = (replace(INSTANCE, addr=f"{v}:1", version=v) for v in ("v1", "v2"))
+    for instance in (old, new):
+        table.apply(make_report(1, instance=instance), 0.0)
+    table.set_traffic(TrafficRules("d", 1, {"v2": 0.0}))
+
+    def admitted() -> list[str]:
+        up = table.admitted("ocr", lambda endpoint: endpoint.state is EndpointState.UP)
+        return [endpoint.instance.version for endpoint in up]
+
+    assert admitted() == ["v1"]
+    table.apply(make_report(2, ServingState.DRAINING, old), 0.0)
+    assert admitted() == ["v2"]
+
+
+def test_rules_that_end_change_the_pools() -> None:
+    table = EndpointTable()
+    table.apply(make_report(1, instance=replace(INSTANCE, version="v2")), 0.0)
+    table.apply(make_report(1, instance=replace(INSTANCE, addr="b:1")), 0.0)
+    changes: list[int] = []
+    table.on_traffic(lambda: changes.append(1))
+    table.update_traffic("hub", [TrafficRules("d", 1, {"v2": 0.0})], 0.0, is_all=True)
+    assert len(table.pool("ocr", "").groups) == 1
+    table.update_traffic("hub", [], 1.0, is_all=True)
+    table.expire(2.0)
+    assert len(table.pool("ocr", "").groups) == 1
+    table.expire(1.0 + LINGER_S)
+    assert table.pool("ocr", "").groups == []
+    assert len(changes) == 2

@@ -206,6 +206,10 @@ def test_traffic_rules_are_set_watched_and_heeded_by_picks(channel: grpc.Channel
     assert "t:2" not in {candidate.addr for candidate in pick(channel, nbest=9).candidates}
     stale = Traffic(owner="d", revision=6)
     assert TrafficReply.FromString(set_traffic(stale.SerializeToString())).revision == 7
+    future = Traffic(owner="d", revision=2**62)
+    with pytest.raises(grpc.RpcError) as error_info:
+        set_traffic(future.SerializeToString())
+    assert "ahead of this hub's clock" in str(error_info.value.details())
     rules.shares[0].share = 2.0
     with pytest.raises(grpc.RpcError) as error_info:
         set_traffic(rules.SerializeToString())
