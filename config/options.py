@@ -539,6 +539,9 @@ class KongOptions:
         pattern=(r"[1-9]\d{0,8}/(?:second|minute|hour|day|month|year)", "as 100/second"),
     )
     cors: bool = option(False, "Kong answers preflights of session.origins (cors)")
+    positions: bool = option(
+        False, "a deployer keeps a service with a route of each position at Kong, for its plugins"
+    )
     admin: str = option("http://127.0.0.1:8001", "URL of Kong's Admin API")
     admin_token: str = option("", "token of the Admin API (Kong-Admin-Token)", secret=True)
 

@@ -25,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         for field in option_fields(RegistryOptions)
         if not field.name.startswith("etcd") or field.name == "etcd_prefix"
     )
-    options.add_config_arguments(parser, ("deployer", "registry"), exclude=("schemas", *others))
+    options.add_config_arguments(
+        parser, ("deployer", "registry", "kong"), exclude=("schemas", *others)
+    )
     for flag, option in (("port", "port"), ("shimlet", "shimlet"), ("pipeline", "pipeline")):
         parser.add_argument(
             f"--{flag}", dest=f"deployer.{option}", help=f"short for --deployer-{option}"

@@ -32,6 +32,7 @@ from deploy.engine.metrics import DeployMetrics
 from deploy.engine.pipeline import Pipeline
 from deploy.engine.repository import DeploymentRepository
 from deploy.http_api import DeployApi
+from deploy.kong.position_sync import KongPositions
 from deploy.models.puller import ModelPuller
 from deploy.models.subscription import ModelSubscription
 from deploy.pipelines.catalog import load_pipelines
@@ -182,6 +183,7 @@ class DeployerProcess:
             self._stopping,
         )
         self._subscription = self._create_subscription(catalog)
+        self._kong = KongPositions(config, catalog.positions, self._leadership, time.monotonic)
 
     def _create_subscription(self, catalog: PositionCatalog) -> ModelSubscription | None:
         options = self._options
@@ -292,6 +294,8 @@ class DeployerProcess:
         """Return what runs as long as the deployer does."""
         works = [self._repository.follow(), self._engine.run(), self._traffic.run()]
         works += [self._autoscaler.run(), self._activator.run()]
+        if self._config.kong.positions:
+            works.append(self._kong.run())
         if self._subscription is not None:
             works.append(self._subscription.run())
         if self._shared is not None:

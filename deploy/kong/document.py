@@ -10,6 +10,7 @@ this gateway is draining, or that its view of the loaders is not synchronized ye
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -26,6 +27,8 @@ _TARGET = re.compile(
 _MAX_PORT = _MAX_WEIGHT = 65535
 DEFAULT_WEIGHT = 100
 _CLOCK_SKEW_S = 300
+# What clients of positions call, beside the paths of services (docs/positions.md).
+_POSITION_PATHS = ("/inference-service-", "/closed-loop-", "/certificate")
 
 
 class KongError(Exception):
@@ -43,40 +46,74 @@ def make_document(config: Config, deadlines: Iterable[float] = ()) -> dict[str, 
     `deadlines` are the deadlines in the operator's schema documents, in seconds.
     """
     _check(config)
-    kong = config.kong
-    upstream = upstream_name(kong)
-    protocol = "https" if config.gateway.tls_cert else "http"
+    routes = [
+        # GET is the handshake of a WebSocket, OPTIONS the preflight of a page.
+        _route(config, "call", ["/v1/"], ["GET", "POST", "OPTIONS"]),
+        _route(config, "apis", ["/v1/apis"], ["GET", "OPTIONS"]),
+        _route(config, "positions", [*_POSITION_PATHS], ["POST", "OPTIONS"]),
+    ]
     return {
         "_format_version": "3.0",
-        "upstreams": [
-            {
-                "name": upstream,
-                "algorithm": "least-connections",
-                "tags": tags(kong),
-                "healthchecks": _healthchecks(protocol),
-                "targets": [target(kong, *parse_gateway(entry)) for entry in kong.gateways],
-            }
-        ],
-        "services": [
-            {
-                "name": kong.name,
-                "host": upstream,
-                "port": 8200,
-                "protocol": protocol,
-                "connect_timeout": 1000,
-                "read_timeout": _read_timeout(config, deadlines),
-                "write_timeout": math.ceil(config.gateway.body_timeout + 5) * 1000,
-                "retries": 0,
-                "tags": tags(kong),
-                "routes": [
-                    # GET is the handshake of a WebSocket, OPTIONS the preflight of a page.
-                    _route(config, "call", ["/v1/"], ["GET", "POST", "OPTIONS"]),
-                    _route(config, "apis", ["/v1/apis"], ["GET", "OPTIONS"]),
-                ],
-                **({"plugins": plugins} if (plugins := _plugins(config)) else {}),
-            }
-        ],
+        "upstreams": [_upstream(config)],
+        "services": [_service(config, config.kong.name, routes, deadlines)],
     }
+
+
+def make_position_document(
+    config: Config, positions: Iterable[str], deadlines: Iterable[float] = ()
+) -> dict[str, Any]:
+    """Return the Kong file of positions: a service and a route of each. Raises KongError.
+
+    They have names and a tag of their own, those of a `kong.name` with `-positions`: what the other
+    file sets up stays as it is. Plugins may be given to each service. All share the upstream of the
+    other file: a gateway that is drained there gets no requests of positions either.
+    """
+    _check(config)
+    own = replace(config, kong=replace(config.kong, name=f"{config.kong.name}-positions"))
+    upstream = upstream_name(config.kong)
+    longest = tuple(deadlines)
+    services = []
+    for position in positions:
+        # Whole paths: another service may have a name that begins with that of the position.
+        path = rf"~/(?:inference-service-|closed-loop-|v1/(?:private/)?){position}$"
+        route = _route(own, f"call.{position}", [path], ["GET", "POST", "OPTIONS"])
+        service = _service(own, f"{own.kong.name}.{position}", [route], longest)
+        services.append({**service, "host": upstream})
+    return {"_format_version": "3.0", "services": services}
+
+
+def _upstream(config: Config) -> dict[str, Any]:
+    kong = config.kong
+    return {
+        "name": upstream_name(kong),
+        "algorithm": "least-connections",
+        "tags": tags(kong),
+        "healthchecks": _healthchecks(_protocol(config)),
+        "targets": [target(kong, *parse_gateway(entry)) for entry in kong.gateways],
+    }
+
+
+def _service(
+    config: Config, name: str, routes: list[dict[str, Any]], deadlines: Iterable[float]
+) -> dict[str, Any]:
+    plugins = _plugins(config)
+    return {
+        "name": name,
+        "host": upstream_name(config.kong),
+        "port": 8200,
+        "protocol": _protocol(config),
+        "connect_timeout": 1000,
+        "read_timeout": _read_timeout(config, deadlines),
+        "write_timeout": math.ceil(config.gateway.body_timeout + 5) * 1000,
+        "retries": 0,
+        "tags": tags(config.kong),
+        "routes": routes,
+        **({"plugins": plugins} if plugins else {}),
+    }
+
+
+def _protocol(config: Config) -> str:
+    return "https" if config.gateway.tls_cert else "http"
 
 
 def upstream_name(kong: KongOptions) -> str:

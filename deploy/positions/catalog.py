@@ -59,6 +59,11 @@ class PositionCatalog:
         entries = await self._store.read(f"{kind}/")
         return [decode_record(key, entries[key].value) for key in sorted(entries)]
 
+    async def positions(self) -> list[str]:
+        """Return the names of all positions."""
+        prefix = f"{Position.kind}/"
+        return [key.removeprefix(prefix) for key in await self._store.read(prefix)]
+
     async def models_of(self, application: str) -> list[Model]:
         """Return the models of an application."""
         entries = await self._store.read(f"{Model.kind}/{application}/")

@@ -69,13 +69,14 @@ def test_push_makes_what_is_missing_and_then_nothing(kong: FakeKong, tmp_path: P
         "create service ase",
         "create route ase-call",
         "create route ase-apis",
+        "create route ase-positions",
         "create plugin ase/rate-limiting",
-        "7 changes",
+        "8 changes",
     ]
     weights = {name: target["weight"] for name, target in entities(kong, "targets").items()}
     assert weights == {"10.0.0.11:8200": 100, "10.0.0.12:8200": 50}
     assert entities(kong, "plugins")["rate-limiting"]["config"]["second"] == 100
-    assert {*entities(kong, "routes")} == {"shop", "ase-call", "ase-apis"}
+    assert {*entities(kong, "routes")} == {"shop", "ase-call", "ase-apis", "ase-positions"}
     for command in ("push", "diff --exit-code"):
         again = run(kong, command, folder=tmp_path)
         assert (again.returncode, again.stdout) == (0, "no change\n")
@@ -90,16 +91,17 @@ def test_push_updates_clears_and_deletes_what_is_ours_alone(kong: FakeKong, tmp_
         "update service ase (read_timeout)",
         "update route ase-call (hosts)",
         "update route ase-apis (hosts)",
+        "update route ase-positions (hosts)",
         "delete plugin ase/rate-limiting",
         "delete target ase-gateways/10.0.0.11:8200",
-        "6 changes",
+        "7 changes",
     ]
     assert {*entities(kong, "targets")} == {"10.0.0.12:8200"}
     assert entities(kong, "services")["ase"]["read_timeout"] == 65000
     assert entities(kong, "routes")["ase-call"]["hosts"] is None
     shop = entities(kong, "services")["shop"]
     assert {name: shop[name] for name in FOREIGN_SERVICE} == FOREIGN_SERVICE
-    assert {*entities(kong, "routes")} == {"shop", "ase-call", "ase-apis"}
+    assert {*entities(kong, "routes")} == {"shop", "ase-call", "ase-apis", "ase-positions"}
 
 
 def test_entity_of_someone_else_is_never_touched(kong: FakeKong, tmp_path: Path) -> None:
@@ -285,10 +287,10 @@ def test_half_applied_push_says_what_is_in_effect(database_kong: FakeKong, tmp_p
     pushed = run(database_kong, "push", folder=tmp_path)
     assert pushed.returncode == 2
     assert pushed.stdout.splitlines()[-1] == "create service ase"
-    assert "4 of 7 changes are in effect, 3 are not" in pushed.stderr
+    assert "4 of 8 changes are in effect, 4 are not" in pushed.stderr
     assert "POST /services/ase/routes: Kong answers 500\n  An unexpected" in pushed.stderr
     database_kong.refused.clear()
-    assert "3 changes" in run(database_kong, "push", folder=tmp_path).stdout
+    assert "4 changes" in run(database_kong, "push", folder=tmp_path).stdout
 
 
 def test_name_that_is_taken_meanwhile_is_a_conflict(
