@@ -53,6 +53,7 @@ from gateway.access.key_store import KeyFile, KeyStore
 from gateway.access.key_watch import watch_keys
 from gateway.server import HttpServer, admin_server
 from gateway.telemetry.admin import AdminAccess
+from gateway.telemetry.console import console_routes
 from lb.client.remote_hubs import RemoteHubs
 from lb.client.traffic_sender import TrafficSender
 from lb.credentials import HubCredentials
@@ -66,6 +67,7 @@ from registry.store.sqlite import SqliteStore
 _logger = logging.getLogger("ase.deploy")
 
 _MAX_HTTP_CONNECTIONS: Final = 500
+_CONSOLE_FOLDER: Final = Path(__file__).parent / "console_page"
 _STOP_INTERVAL_S: Final = 0.1
 _LOCK_INTERVAL_S: Final = 0.2
 
@@ -277,7 +279,7 @@ class DeployerProcess:
     def http_server(self) -> HttpServer:
         """Return the server of the HTTP API."""
         routes = [Route("/livez", _livez), Route("/readyz", self._readyz)]
-        routes += self._positions.routes()
+        routes += [*self._positions.routes(), *console_routes(_CONSOLE_FOLDER)]
         application = self._api.application(version("athena-serving"), routes)
         options = replace(self._config.gateway, admin_connections=_MAX_HTTP_CONNECTIONS)
         host_names = (self._options.host, *self._options.admin_hosts)

@@ -14,9 +14,9 @@ from gateway.http.page_files import PageFiles
 _FOLDER = Path(__file__).parent / "console_page"
 
 
-def console_routes() -> list[Route]:
-    """Return the routes of the console; `/` leads to it."""
-    files = PageFiles(_FOLDER)
+def console_routes(folder: Path = _FOLDER) -> list[Route]:
+    """Return the routes of a console whose files are in `folder`; `/` leads to it."""
+    files = PageFiles(folder)
     return [
         Route("/", _redirect, methods=["GET"]),
         Route("/console", files.serve, methods=["GET"]),
