@@ -3,7 +3,8 @@
 Both processes have the same listening sockets, and a socket pair between them:
 
     new: `listening`   its config is right, its parts are there, its hub listens
-    old: [instances]   those that serve; their loaders now connect to the new hub
+    old: {instances,   those that serve; their loaders now connect to the new hub
+          traffic}     the shares of versions that its hub knows
     new: `ready`       it knows them too, and accepts requests
                        the old process accepts no more, and ends when its requests have ended
 
@@ -18,9 +19,11 @@ import logging
 import socket
 import subprocess
 from collections.abc import Callable
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Protocol, Self
 
 from gateway.sockets import ListeningSockets
+from lb.endpoints.traffic import TrafficRules
 
 _logger = logging.getLogger("ase.gateway")
 
@@ -34,6 +37,31 @@ _EXIT_TIMEOUT_S = 5.0
 
 # The id of its service, and its address.
 KnownInstance = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """What a process gives to the one that replaces it: the instances that serve.
+
+    `traffic` are the rules of a hub in the process: the new one begins with none, and would have
+    versions serve that are held back.
+    """
+
+    instances: list[KnownInstance]
+    traffic: list[TrafficRules] = field(default_factory=list)
+
+    def to_line(self) -> bytes:
+        """Return it as a line of JSON."""
+        rules = [[each.owner, each.revision, dict(each.shares)] for each in self.traffic]
+        return json.dumps({"instances": self.instances, "traffic": rules}).encode() + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> Self:
+        """Return what a line says."""
+        tree = json.loads(line)
+        instances = [(service, addr) for service, addr in tree["instances"]]
+        return cls(instances, [TrafficRules(*rules) for rules in tree["traffic"]])
+
 
 # Starts the new process, with the sockets and with one more descriptor, its end of the socket pair.
 StartSuccessor = Callable[[ListeningSockets, int], "subprocess.Popen[bytes]"]
@@ -55,8 +83,8 @@ class Replaceable(Protocol):
     def find_obstacle(self) -> str:
         """Return why it must not be replaced now, or ""."""
 
-    async def hand_over_reports(self) -> list[KnownInstance]:
-        """Send the loaders that report here to the new process; return the serving instances."""
+    async def hand_over_reports(self) -> HandedOver:
+        """Send the loaders that report here to the new process; return what that has to know."""
 
     async def take_back_reports(self) -> None:
         """Receive the reports of the loaders again."""
@@ -100,7 +128,7 @@ async def _hand_over(
         async with asyncio.timeout(timeout_s):
             await _expect(reader, _LISTENING)
             has_reports = False
-            writer.write(json.dumps(await process.hand_over_reports()).encode() + b"\n")
+            writer.write((await process.hand_over_reports()).to_line())
             await _expect(reader, _READY)
     except (TimeoutError, ConnectionError) as error:
         if not has_reports:
@@ -135,8 +163,8 @@ class Predecessor:
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=descriptor)
 
-    async def announce_listening(self) -> list[KnownInstance]:
-        """Say that loaders may report here; return the instances that served.
+    async def announce_listening(self) -> HandedOver:
+        """Say that loaders may report here; return what the old process hands over.
 
         Raises ConnectionError if the old process has ended.
         """
@@ -152,7 +180,7 @@ class Predecessor:
         except ConnectionError:
             self._socket.close()
             raise
-        return [(service, addr) for service, addr in json.loads(line)]
+        return HandedOver.from_line(line)
 
     async def announce_ready(self) -> None:
         """Say that requests are accepted here: the old process accepts no more.

@@ -12,6 +12,7 @@ from lb.aiges.service import AigesLbService
 from lb.client.remote_hubs import HubChanges, OnChange, RemoteHubs
 from lb.credentials import ServerCertificate
 from lb.endpoints.table import EndpointTable
+from lb.endpoints.traffic import TrafficRules
 from lb.hub.admission import AdmissionPolicy
 from lb.hub.counters import HubCounts
 from lb.hub.service import Hub
@@ -35,8 +36,11 @@ class Discovery(Protocol):
         others, now and after each change, if a registry lists them.
         """
 
-    async def hand_over(self) -> None:
-        """Leave the loaders that report here to another process; the table stays as it is."""
+    async def hand_over(self) -> list[TrafficRules]:
+        """Leave the loaders that report here to another process; the table stays as it is.
+
+        Return the traffic rules that nobody else has.
+        """
 
     async def take_back(self) -> None:
         """Update the table again after `hand_over`."""
@@ -104,11 +108,12 @@ class EmbeddedHub:
         await self._server.serve(hub_socket, self._certificate)
         self._hub_task = asyncio.ensure_future(self._hub.run())
 
-    async def hand_over(self) -> None:
-        """End the report streams, and keep what is known of the loaders."""
+    async def hand_over(self) -> list[TrafficRules]:
+        """End the report streams, and keep what is known of the loaders; return all rules."""
         self._hub.is_handed_over = True
         self._handed_over_at = self._clock()
         await self._stop_serving()
+        return self.table.traffic.rules()
 
     async def take_back(self) -> None:
         """Serve reports again; the loaders that are silent meanwhile are not taken for lost."""
@@ -146,8 +151,9 @@ class FollowedHubs(RemoteHubs):
         """Start to follow the hubs."""
         await self.follow(hub_changes)
 
-    async def hand_over(self) -> None:
+    async def hand_over(self) -> list[TrafficRules]:
         """Do nothing: loaders report to the hubs, which this process and another one follow."""
+        return []
 
     async def take_back(self) -> None:
         """Do nothing; see `hand_over`."""

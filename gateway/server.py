@@ -25,7 +25,7 @@ from gateway.access.proxies import TrustedProxies
 from gateway.context import GatewayContext
 from gateway.grpc.port import GrpcPort
 from gateway.grpc.service import GatewayService
-from gateway.handover import OBSTACLE_DRAINED, KnownInstance, TakeoverError
+from gateway.handover import OBSTACLE_DRAINED, HandedOver, TakeoverError
 from gateway.http import app
 from gateway.http.connection import HttpConnection
 from gateway.http.cors import CorsPolicy
@@ -120,7 +120,9 @@ async def run(
     try:
         expected = lifecycle.expected_instances
         if predecessor is not None:
-            expected = await predecessor.announce_listening()
+            handed_over = await predecessor.announce_listening()
+            gateway.upstreams.take_over_traffic(handed_over.traffic)
+            expected = handed_over.instances
         if missing := await gateway.upstreams.wait_for_instances(expected, _TAKEOVER_TIMEOUT_S):
             raise TakeoverError(
                 f"no instance of {', '.join(missing)} is known here within "
@@ -189,8 +191,8 @@ class _RunningGateway:
         """Return why it must not be replaced now, or ""."""
         return OBSTACLE_DRAINED if self._readiness.is_drained else ""
 
-    async def hand_over_reports(self) -> list[KnownInstance]:
-        """Send the loaders that report here to the new process; return the serving instances."""
+    async def hand_over_reports(self) -> HandedOver:
+        """Send the loaders that report here to the new process; return what that has to know."""
         return await self._upstreams.hand_over()
 
     async def take_back_reports(self) -> None:

@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from random import Random
 
 from atom.caller import GrpcCaller
 from config.options import InstanceOptions, LbOptions, ServiceOptions
-from gateway.handover import KnownInstance
+from gateway.handover import HandedOver, KnownInstance
 from gateway.hub_discovery import Discovery, EmbeddedHub, FollowedHubs
 from gateway.services.catalog import Catalog, SchemaUse
 from gateway.services.schema_cache import SchemaCache
@@ -24,6 +24,7 @@ from lb.endpoints.endpoint import Endpoint
 from lb.endpoints.lifecycle import EndpointState, StateChange
 from lb.endpoints.outlier import EjectionCause, EjectionState
 from lb.endpoints.report import Instance, ReportMode
+from lb.endpoints.traffic import TrafficRules
 from lb.hub.admission import AdmissionPolicy
 from lb.hub.counters import HubCounts
 from schemas.model.document import DocumentError
@@ -131,14 +132,18 @@ class UpstreamCluster:
         ]
         await self._discovery.start(hub_socket, hub_changes)
 
-    async def hand_over(self) -> list[KnownInstance]:
+    async def hand_over(self) -> HandedOver:
         """Send the loaders that report here to the process with the same listening socket.
 
-        Returns those that are up. The instances stay as they are.
+        Returns those that are up, and the rules of the hub. The instances stay as they are.
         """
         serving = self._serving_instances()
-        await self._discovery.hand_over()
-        return sorted(serving)
+        return HandedOver(sorted(serving), await self._discovery.hand_over())
+
+    def take_over_traffic(self, rules: Iterable[TrafficRules]) -> None:
+        """Begin with the traffic rules of the process before."""
+        for each in rules:
+            self.table.set_traffic(each)
 
     async def take_back(self) -> None:
         """Take the loaders back after `hand_over`."""

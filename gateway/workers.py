@@ -24,7 +24,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from config.options import GatewayOptions
-from gateway.handover import OBSTACLE_DRAINED, KnownInstance, TakeoverError
+from gateway.handover import OBSTACLE_DRAINED, HandedOver, KnownInstance, TakeoverError
 from gateway.lifecycle import Lifecycle
 from gateway.request.shutdown import Shutdown
 from gateway.server import admin_access, admin_server
@@ -113,17 +113,16 @@ class Workers:
         """Return why it must not be replaced now, or ""."""
         return OBSTACLE_DRAINED if self._is_drained else ""
 
-    async def hand_over_reports(self) -> list[KnownInstance]:
+    async def hand_over_reports(self) -> HandedOver:
         """Return the serving instances; their loaders report to hubs in other processes."""
         responses = await self._get_from_all("/lb/state")
-        return sorted(
-            {
-                (row["service"], row["instance"])
-                for response in responses.values()
-                for row in response.json()["instances"]
-                if row["state"] == "up" and row["health"] == "in" and row["reason"] != "static"
-            }
-        )
+        serving = {
+            (row["service"], row["instance"])
+            for response in responses.values()
+            for row in response.json()["instances"]
+            if row["state"] == "up" and row["health"] == "in" and row["reason"] != "static"
+        }
+        return HandedOver(sorted(serving))
 
     async def take_back_reports(self) -> None:
         """Do nothing; see `hand_over_reports`."""
@@ -138,7 +137,7 @@ class Workers:
         options, sockets, predecessor = self._options, self.sockets, self._lifecycle.predecessor
         admin_http_server = admin_server(self._admin_app(), options, admin_access(options))
         if predecessor is not None:
-            self._expected_instances = await predecessor.announce_listening()
+            self._expected_instances = (await predecessor.announce_listening()).instances
         tasks = [asyncio.create_task(self._supervise(n, sockets)) for n in range(options.workers)]
         tasks.append(asyncio.create_task(self._scrape_periodically()))
         admin_tasks: list[asyncio.Task[None]] = []

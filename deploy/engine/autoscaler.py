@@ -94,7 +94,11 @@ class Autoscaler:
         load = self._load_view.load_of_versions({status.serving, wanted.spec.revision} - {""})
         present = wanted.spec.replicas
         desired = scaling.decide(wanted.spec.autoscale, present, load, self._clock())
-        if present and not desired and not self._can_sleep(name):
+        # A rollout would be at its end without a replica, and nobody would have seen it serve.
+        is_settled = (
+            status.phase is DeploymentPhase.RUNNING and status.generation == wanted.generation
+        )
+        if present and not desired and not (is_settled and self._can_sleep(name)):
             desired = 1
         spec = self._within_quota(replace(wanted.spec, replicas=desired), present)
         if spec.replicas != present:

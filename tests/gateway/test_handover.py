@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from gateway.handover import KnownInstance, Predecessor, ReplaceError, replace
+from gateway.handover import HandedOver, Predecessor, ReplaceError, replace
 from gateway.sockets import ListeningSockets
+from lb.endpoints.traffic import TrafficRules
 
 _CLIENT = """
 import socket, sys
@@ -27,9 +28,9 @@ class FakeGateway:
     def find_obstacle(self) -> str:
         return ""
 
-    async def hand_over_reports(self) -> list[KnownInstance]:
+    async def hand_over_reports(self) -> HandedOver:
         self.events.append("handed over")
-        return [("ocr", "127.0.0.1:1"), ("tts", "127.0.0.1:2")]
+        return HandedOver([("ocr", "127.0.0.1:1")], [TrafficRules("d", 4, {"v2": 0.5})])
 
     async def take_back_reports(self) -> None:
         self.events.append("taken back")
@@ -50,7 +51,8 @@ def replace_by(gateway: FakeGateway, program: str, timeout_s: float = 30.0) -> i
 
 READY = """
 lines.write("listening\\n"); lines.flush()
-assert lines.readline() == '[["ocr", "127.0.0.1:1"], ["tts", "127.0.0.1:2"]]\\n'
+handed_over = '{"instances": [["ocr", "127.0.0.1:1"]], "traffic": [["d", 4, {"v2": 0.5}]]}\\n'
+assert lines.readline() == handed_over
 lines.write("ready\\n"); lines.flush()
 """
 
@@ -105,10 +107,13 @@ def test_new_process_learns_the_loaders_and_notes_the_end_of_the_old_one() -> No
         reader, writer = await asyncio.open_connection(sock=old)
         task = asyncio.create_task(predecessor.announce_listening())
         assert await reader.readline() == b"listening\n"
-        writer.write(b'[["ocr", "a:1"],')
+        instances = [("ocr", "a:1"), ("ocr", "b:2")]
+        handed_over = HandedOver(instances, [TrafficRules("d", 4, {"v2": 0.5})])
+        line = handed_over.to_line()
+        writer.write(line[:20])
         await asyncio.sleep(0)
-        writer.write(b' ["ocr", "b:2"]]\n')
-        assert await task == [("ocr", "a:1"), ("ocr", "b:2")]
+        writer.write(line[20:])
+        assert await task == handed_over
         await predecessor.announce_ready()
         assert await reader.read() == b"ready\n"
         writer.close()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.handover import KnownInstance
+from gateway.handover import HandedOver
 from gateway.lifecycle import Lifecycle, LifecycleSettings
 from gateway.request.shutdown import Shutdown
 from gateway.sockets import ListeningSockets
@@ -33,8 +33,8 @@ class FakeGateway:
     def find_obstacle(self) -> str:
         return self.obstacle
 
-    async def hand_over_reports(self) -> list[KnownInstance]:
-        return []
+    async def hand_over_reports(self) -> HandedOver:
+        return HandedOver([])
 
     async def take_back_reports(self) -> None:
         pass
@@ -178,7 +178,7 @@ def test_fault_of_ours_leaves_the_next_attempt_possible(caplog: pytest.LogCaptur
     async def main() -> None:
         fixture = Fixture()
 
-        async def fail() -> list[KnownInstance]:
+        async def fail() -> list[HandedOver]:
             raise ValueError("a fault")
 
         fixture.gateway.hand_over_reports = fail  # type: ignore[method-assign]

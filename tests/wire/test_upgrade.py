@@ -1,5 +1,6 @@
 """A gateway is replaced by a new process while clients, sessions and loaders use it."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -14,6 +15,9 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
+from lb.client.traffic_sender import TrafficSender
+from lb.credentials import HubCredentials
+from lb.endpoints.traffic import TrafficRules
 from tests.harness import (
     TIMEOUT_S,
     Gateway,
@@ -280,3 +284,42 @@ def test_no_other_process_gets_the_signal(answer: object, code: int, reason: str
 
 def test_gateway_that_does_not_answer() -> None:
     assert run_asectl("upgrade", "--url", "http://127.0.0.1:1").returncode == 4
+
+
+def test_version_that_is_held_back_stays_so(tmp_path: Path) -> None:
+    """The rules are in the hub of the old process; their owner does not repeat them here."""
+    for version in ("v1", "v2"):
+        wrapper = (
+            "from aseloader import service\n\n\n"
+            '@service("which")\n'
+            "def which(text: str) -> str:\n"
+            f'    return "{version}"\n'
+        )
+        (tmp_path / f"{version}.py").write_text(wrapper)
+
+    async def hold_back(hub: str) -> str:
+        rules = TrafficRules("d", 0, {"v2": 0.0})
+        sender = TrafficSender([hub], HubCredentials(), lambda: rules, lambda: 1)
+        sending = asyncio.create_task(sender.run())
+        problem = await sender.settle()
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        return problem
+
+    def answer(gateway: Gateway) -> str:
+        response = gateway.http.post("/v1/which", json={"text": "x"})
+        return str(response.json()["result"])
+
+    with Gateway() as gateway, successors(gateway):
+        assert asyncio.run(hold_back(gateway.lb)) == ""
+        with (
+            Loader(gateway.lb, str(tmp_path / "v1.py"), "--model-version", "v1") as old,
+            Loader(gateway.lb, str(tmp_path / "v2.py"), "--model-version", "v2") as new,
+        ):
+            for loader in (old, new):
+                gateway.wait_until_up(loader)
+            assert {answer(gateway) for _ in range(50)} == {"v1"}
+            assert run_asectl("upgrade", "--url", gateway.admin).returncode == 0
+            gateway.http.close()
+            gateway.http = httpx.Client(base_url=gateway.url, timeout=TIMEOUT_S, trust_env=False)
+            assert {answer(gateway) for _ in range(50)} == {"v1"}

@@ -73,6 +73,13 @@ class Sleeping:
                 return
             await asyncio.sleep(0.01)
 
+    async def wait_event(self, topic: str) -> None:
+        """Return when an event of a topic was published."""
+        while True:
+            if any(event.topic == topic for event in self.world.events):
+                return
+            await asyncio.sleep(0.01)
+
     async def settle_always(self) -> None:
         """Work on the deployment, forever."""
         while True:
@@ -106,14 +113,13 @@ def run(folder: Path, scenario: Callable[[World], object]) -> None:
 def test_requests_wake_it_once_and_go_as_it_has_slots(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:
         async with sleeping(world) as own:
+            world.loaders.loads[SPEC.revision] = Load(running=1)  # its one slot
             calls = [asyncio.ensure_future(own.call()) for _ in range(3)]
             settling = asyncio.ensure_future(own.settle_always())
-            done, waiting = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
-            assert len(done) == 1  # the replica has one slot
-            world.loaders.loads[SPEC.revision] = Load(running=1)
-            errors = [*(call.result() for call in done)]
+            await own.wait_event("service.woken")
+            assert not any(call.done() for call in calls)
             world.loaders.loads[SPEC.revision] = Load()
-            errors += await asyncio.gather(*waiting)
+            errors = await asyncio.gather(*calls)
             settling.cancel()
             assert {error.status for error in errors} == {Status.RESOURCE_EXHAUSTED}
             assert all("10110" in error.details for error in errors)

@@ -118,3 +118,24 @@ def test_only_the_leader_scales_and_only_what_runs(tmp_path: Path) -> None:
         assert await scaled.run(6, 1) == 1
 
     run(tmp_path, scenario)
+
+
+def test_deployment_sleeps_when_it_runs_and_would_be_woken(tmp_path: Path) -> None:
+    async def scenario(scaled: Scaled) -> None:
+        world = scaled.world
+        await world.create(replace(SPEC, autoscale=replace(RULE, least=0)))
+        await world.settle()
+        scaled.can_sleep = False
+        assert await scaled.run(8, 0) == 1
+        scaled.can_sleep = True
+        # Not while a rollout is on its way: without a replica it would be at its end.
+        await world.update(replace(world.wanted.spec, wrapper="v.py:V"))
+        revision = world.wanted.spec.revision
+        world.loaders.silent.add(f"ocr-{revision}-0")
+        assert await scaled.run(8, 0) == 1
+        assert world.entry.status.phase is DeploymentPhase.UPDATING
+        world.loaders.silent.clear()
+        assert await scaled.run(8, 0) == 0
+        assert not world.shimlet.running()
+
+    run(tmp_path, scenario)
