@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from schemas.model.service import (
     SERVICE_ID,
@@ -26,6 +26,13 @@ _MAX_SHOWN = 160
 _MAX_LISTED_PROBLEMS = 10  # the message is sent in the metadata of a gRPC call
 _INPUT_TYPES = {data_type.key: data_type for data_type in DataType}
 
+
+_META_MEMBERS: Final = frozenset(
+    {
+        "about", "codeMap", "description", "hosts", "idempotent", "route", "routeKey", "service",
+        "serviceId", "session_timeout", "sub", "subRoute", "version",
+    }
+)  # fmt: skip
 
 DocumentPath = tuple[str | int, ...]
 
@@ -183,6 +190,9 @@ def _read_service_id(meta: Mapping[str, Any], problems: list[Problem]) -> str:
     service_id = _read_string(meta, "serviceId", problems, required=True)
     if service_id and not SERVICE_ID.fullmatch(service_id):
         problems.append(Problem(("meta", "serviceId"), SERVICE_ID_RULE))
+    if service_id in _META_MEMBERS:  # a nick of the service's name could not be told from it
+        message = f"must not be {service_id!r}, which is a member of meta; choose another name"
+        problems.append(Problem(("meta", "serviceId"), message))
     return service_id
 
 

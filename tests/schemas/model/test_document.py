@@ -89,6 +89,7 @@ def test_sub_routes_are_sorted_by_priority_with_values_as_text() -> None:
             for service_id in ("a?b", "../x", "a/b", "a b", ".x", "-x", "ü", "a\n", "x" * 129)
         ],
         (document_with(serviceId=7), "meta.serviceId: must be a string"),
+        (document_with(serviceId="version"), "meta.serviceId: must not be 'version', which is a"),
         (document_with(service=["other"]), "meta.service: nick 'other' has no member in meta"),
         (document_with(service=[7]), "meta.service: must be a string or a list of strings"),
         (document_with(mmocr=[]), "meta.mmocr: must be an object"),
