@@ -47,7 +47,12 @@ class Deployer(Process):
 
     def run(self, *args: str) -> tuple[int, str]:
         """Run `asectl deploy`; return its exit code and output."""
-        result = run_asectl("deploy", *args, "--url", self.api, cwd=self.folder, timeout=TIMEOUT_S)
+        flags = ("--url", self.api)
+        try:
+            result = run_asectl("deploy", *args, *flags, cwd=self.folder, timeout=TIMEOUT_S)
+        except TimeoutError:
+            log = "\n".join(map(json.dumps, self.lines[-40:]))
+            raise AssertionError(f"deploy {args}: {self.show()}\n{log}") from None
         return result.returncode, result.stdout + result.stderr
 
     def show(self) -> dict[str, Any]:

@@ -169,7 +169,7 @@ def test_certificate_is_for_its_position_alone(edge: Edge) -> None:
         good.replace("uav-1", "uav-2"),
         good.replace('position="north"', 'position="south"'),
         good.replace('app="battery"', 'app="shop"'),
-        good[:-2] + '9"',
+        f'{good[:-2]}{(int(good[-2]) + 1) % 10}"',
         "Certificate",
     ):
         refused = edge.post("/v1/north", {"value": [1]}, authorization=bad)

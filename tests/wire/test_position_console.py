@@ -63,6 +63,9 @@ def test_position_is_created_switched_scaled_and_deleted(browser: Browser, tmp_p
                 counting__model__wrapper=f"w{version}.py", counting__model__accuracy=f"0.{version}",
             )  # fmt: skip
             browser.wait(TEXT, lambda text, v=version: f"words:{v} is added" in text)
+        # The page says it before it has read the models again.
+        options = "[...document.querySelectorAll('[name$=\"position:model\"] option')]"
+        browser.wait(f"{options}.some((option) => option.value === 'words:2')")
         fill(browser, counting__position__model="words:1", counting__position__name="north")
         card = "document.querySelector('#position-north')?.innerText ?? ''"
         browser.wait(card, lambda text: "InService" in text and "words:1" in text)
