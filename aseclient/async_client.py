@@ -9,9 +9,9 @@ from typing import Any, Final, Self
 
 import httpx
 
-from aseclient.calls import CallPlan, Pause, Steps
-from aseclient.client import DEFAULT_TIMEOUT_S, account_of, answer_of, transport_error
-from aseclient.errors import InferenceError
+from aseclient.calls import Answer, CallPlan, Pause, Send, Steps
+from aseclient.client import DEFAULT_TIMEOUT_S, account_of, transport_error
+from aseclient.errors import UnavailableError
 from aseclient.protocol import request_body
 
 _REPORT_TIMEOUT_S: Final = 5.0
@@ -40,10 +40,11 @@ class AsyncClient:
         self._plan = CallPlan(account, time.monotonic, time.time)
         self._timeout = timeout
         self._http = httpx.AsyncClient(verify=verify)
+        self._certifying = asyncio.Lock()
         self._reports: set[asyncio.Task[None]] = set()
 
     async def infer(
-        self, position: str, value: Any = None, *, timeout: float | None = None, **members: Any
+        self, position: str, value: Any = None, /, *, timeout: float | None = None, **members: Any
     ) -> Any:
         """Return what the model of a position makes of a value; see `Client.infer`."""
         started = time.monotonic()
@@ -81,7 +82,13 @@ class AsyncClient:
         self, position: str, value: Any, timeout: float | None, members: dict[str, Any]
     ) -> Any:
         limit = self._timeout if timeout is None else timeout
-        return await self._drive(self._plan.infer(position, request_body(value, members), limit))
+        body = request_body(value, members)
+        deadline = time.monotonic() + limit
+        if self._plan.lacks(position):  # many calls may begin at once: one of them asks
+            async with self._certifying:
+                with contextlib.suppress(UnavailableError):
+                    await self._drive(self._plan.certify(position, deadline))
+        return await self._drive(self._plan.infer(position, body, deadline - time.monotonic()))
 
     async def _drive(self, steps: Steps) -> Any:
         """Do the I/O of a call and return its result."""
@@ -92,14 +99,25 @@ class AsyncClient:
                     await asyncio.sleep(step.seconds)
                     step = next(steps)
                     continue
+                try:
+                    answer = await self._send(step)
+                except httpx.HTTPError as error:
+                    step = steps.throw(transport_error(error))
+                else:
+                    step = steps.send(answer)
+        except StopIteration as end:
+            return end.value
+
+    async def _send(self, step: Send) -> Answer:
+        """Send a request; return its answer, whole within its time. Raises httpx.HTTPError."""
+        try:
+            async with asyncio.timeout(step.timeout):
                 response = await self._http.post(
                     step.url, json=step.body, headers=step.headers, timeout=step.timeout
                 )
-                step = steps.send(answer_of(response))
-        except StopIteration as end:
-            return end.value
-        except httpx.HTTPError as error:
-            raise transport_error(error) from error
+        except TimeoutError:
+            raise httpx.ReadTimeout(f"not whole after {step.timeout:.3g} s") from None
+        return Answer(response.status_code, response.headers, response.content)
 
     def _report(self, position: str, seconds: float) -> None:
         """Report in the background: a caller does not wait for it, and it never fails one."""
@@ -110,7 +128,7 @@ class AsyncClient:
         task.add_done_callback(self._reports.discard)
 
     async def _send_report(self, position: str, seconds: float) -> None:
-        with contextlib.suppress(InferenceError):
+        with contextlib.suppress(Exception):  # a report is worth no error
             await self._drive(self._plan.report_loop(position, seconds, _REPORT_TIMEOUT_S))
 
 
@@ -122,7 +140,7 @@ class AsyncLoop:
         self._position = position
 
     async def infer(
-        self, value: Any = None, *, timeout: float | None = None, **members: Any
+        self, value: Any = None, /, *, timeout: float | None = None, **members: Any
     ) -> Any:
         """Return what the model makes of a value; see `Client.infer`."""
         return await self._client._call(  # noqa: SLF001

@@ -57,21 +57,21 @@ class CallPlan:
     def infer(self, position: str, body: Mapping[str, Any], timeout: float) -> Steps:
         """Return the result of a call.
 
-        A full or sleeping model is tried again as the gateway says, as long as there is time: it
-        has not run. A certificate that is not accepted is renewed once: its key may have changed.
-        Raises InferenceError.
+        A call that the gateway has sent to no replica is tried again as it says, as long as there
+        is time: the model is full, or sleeps. A certificate that is not accepted is renewed once:
+        its key may have changed. Raises InferenceError.
         """
         deadline = self.clock() + timeout
         url = self.account.position_url(position)
         is_renewed = False
         while True:
-            certificate = yield from self._certificate(position, deadline)
-            remaining = max(deadline - self.clock(), 0.001)
-            answer = yield Send(url, body, certificate.headers(), remaining)
             try:
+                certificate = yield from self.certify(position, deadline)
+                remaining = max(deadline - self.clock(), 0.001)
+                answer = yield Send(url, body, certificate.headers(), remaining)
                 return read_result(answer.status, answer.headers, answer.body)
             except CredentialError as error:
-                if is_renewed or error.status != 401:
+                if is_renewed or error.status != 401 or self.lacks(position):
                     raise
                 is_renewed = True
                 self._certificates.pop(position, None)
@@ -82,15 +82,24 @@ class CallPlan:
 
     def report_loop(self, position: str, seconds: float, timeout: float) -> Steps:
         """Report how long a loop took. Raises InferenceError."""
-        certificate = yield from self._certificate(position, self.clock() + timeout)
+        certificate = yield from self.certify(position, self.clock() + timeout)
         url = self.account.closed_loop_url(position)
         body = {"value": round(seconds, 6)}
         answer = yield Send(url, body, certificate.headers(), timeout)
         return read_result(answer.status, answer.headers, answer.body)
 
-    def _certificate(
+    def lacks(self, position: str) -> bool:
+        """Return whether a certificate of a position has to be asked for."""
+        present = self._certificates.get(position)
+        return present is None or self.wall_clock() >= present.renew_at
+
+    def certify(
         self, position: str, deadline: float
     ) -> Generator[Send | Pause, Answer, IssuedCertificate]:
+        """Return the certificate of a position; ask for one if there is none that lasts.
+
+        Raises InferenceError.
+        """
         present = self._certificates.get(position)
         now = self.wall_clock()
         if present is not None and now < present.renew_at:
@@ -99,7 +108,9 @@ class CallPlan:
         timeout = max(deadline - self.clock(), 0.001)
         body = account.certificate_request(position)
         answer = yield Send(account.certificate_url(), body, {}, timeout)
-        certificate = read_certificate(account, position, answer.status, answer.body, now)
+        certificate = read_certificate(
+            account, position, answer.status, answer.headers, answer.body, now
+        )
         if len(self._certificates) >= _MAX_CERTIFICATES:
             self._certificates.clear()
         self._certificates[position] = certificate

@@ -2,24 +2,25 @@
 
 import contextlib
 import os
-import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Final, Self
 
 import httpx
 
-from aseclient.calls import Answer, CallPlan, Pause, Steps
+from aseclient.calls import Answer, CallPlan, Pause, Send, Steps
 from aseclient.errors import InferenceError, UnavailableError
 from aseclient.protocol import Account, request_body
 
 DEFAULT_TIMEOUT_S: Final = 30.0
 _REPORT_TIMEOUT_S: Final = 5.0
-# Times of loops that wait to be reported; beyond that the newest are dropped.
+# Times of loops that wait to be reported; beyond that the oldest are dropped.
 _MAX_REPORTS: Final = 1000
 _STOP_TIMEOUT_S: Final = 2.0
+_IDLE_S: Final = 5.0
 
 
 class Client:
@@ -27,8 +28,9 @@ class Client:
 
     `edge` is the address of the gateway (host:port or a URL), `token` an API key of the application
     (`asectl key create --app`), `name` what this client is called in certificates. They are those
-    of ASE_EDGE, ASE_APPLICATION and ASE_TOKEN if they are not given. `verify` is as in httpx: a CA
-    file, or False. Close it, or use it in `with`.
+    of ASE_EDGE, ASE_APPLICATION and ASE_TOKEN if they are not given. `timeout` is the seconds that
+    a call may take in all. `verify` is as in httpx: a CA file, or False. Threads may share a
+    client. Close it, or use it in `with`.
     """
 
     def __init__(
@@ -46,12 +48,11 @@ class Client:
         self._plan = CallPlan(account, time.monotonic, time.time)
         self._timeout = timeout
         self._http = httpx.Client(verify=verify)
-        self._reports: queue.Queue[tuple[str, float] | None] = queue.Queue(_MAX_REPORTS)
-        self._reporter: threading.Thread | None = None
-        self._lock = threading.Lock()
+        self._certifying = threading.Lock()
+        self._reports = LoopReports(self._report)
 
     def infer(
-        self, position: str, value: Any = None, *, timeout: float | None = None, **members: Any
+        self, position: str, value: Any = None, /, *, timeout: float | None = None, **members: Any
     ) -> Any:
         """Return what the model of a position makes of a value, and report how long that took.
 
@@ -60,7 +61,7 @@ class Client:
         """
         started = time.monotonic()
         result = self._call(position, value, timeout, members)
-        self._report(position, time.monotonic() - started)
+        self._reports.add(position, time.monotonic() - started)
         return result
 
     @contextlib.contextmanager
@@ -72,14 +73,11 @@ class Client:
         """
         started = time.monotonic()
         yield Loop(self, position)
-        self._report(position, time.monotonic() - started)
+        self._reports.add(position, time.monotonic() - started)
 
     def close(self) -> None:
         """Report what is not reported yet, for two seconds at most, and close the connections."""
-        if self._reporter is not None:
-            with contextlib.suppress(queue.Full):
-                self._reports.put_nowait(None)
-            self._reporter.join(_STOP_TIMEOUT_S)
+        self._reports.close(_STOP_TIMEOUT_S)
         self._http.close()
 
     def __enter__(self) -> Self:
@@ -97,7 +95,15 @@ class Client:
         self, position: str, value: Any, timeout: float | None, members: dict[str, Any]
     ) -> Any:
         limit = self._timeout if timeout is None else timeout
-        return self._drive(self._plan.infer(position, request_body(value, members), limit))
+        body = request_body(value, members)
+        deadline = time.monotonic() + limit
+        if self._plan.lacks(position):  # many threads may begin at once: one of them asks
+            with self._certifying, contextlib.suppress(UnavailableError):
+                self._drive(self._plan.certify(position, deadline))
+        return self._drive(self._plan.infer(position, body, deadline - time.monotonic()))
+
+    def _report(self, position: str, seconds: float) -> None:
+        self._drive(self._plan.report_loop(position, seconds, _REPORT_TIMEOUT_S))
 
     def _drive(self, steps: Steps) -> Any:
         """Do the I/O of a call and return its result."""
@@ -108,30 +114,83 @@ class Client:
                     time.sleep(step.seconds)
                     step = next(steps)
                     continue
-                response = self._http.post(
-                    step.url, json=step.body, headers=step.headers, timeout=step.timeout
-                )
-                step = steps.send(answer_of(response))
+                try:
+                    answer = self._send(step)
+                except httpx.HTTPError as error:
+                    step = steps.throw(transport_error(error))
+                else:
+                    step = steps.send(answer)
         except StopIteration as end:
             return end.value
-        except httpx.HTTPError as error:
-            raise transport_error(error) from error
 
-    def _report(self, position: str, seconds: float) -> None:
-        """Report in the background: a caller does not wait for it, and it never fails one."""
-        with self._lock:
-            if self._reporter is None:
-                self._reporter = threading.Thread(
-                    target=self._send_reports, name="aseclient-reports", daemon=True
+    def _send(self, step: Send) -> Answer:
+        """Send a request; return its answer, whole within its time. Raises httpx.HTTPError."""
+        deadline = time.monotonic() + step.timeout
+        with self._http.stream(
+            "POST", step.url, json=step.body, headers=step.headers, timeout=step.timeout
+        ) as response:
+            chunks = []
+            for chunk in response.iter_bytes():  # its timeout is that of each chunk
+                chunks.append(chunk)
+                if time.monotonic() > deadline:
+                    raise httpx.ReadTimeout(f"not whole after {step.timeout:.3g} s")
+            return Answer(response.status_code, response.headers, b"".join(chunks))
+
+
+class LoopReports:
+    """Reports the times of loops in a thread, which ends when there are none for a while.
+
+    A caller does not wait for a report, and one that fails is dropped. `report` sends one. Without
+    a thread of its own, a client that nobody has closed can go.
+    """
+
+    def __init__(self, report: Callable[[str, float], None], idle_s: float = _IDLE_S) -> None:
+        self._report = report
+        self._idle_s = idle_s
+        self._pending: deque[tuple[str, float]] = deque(maxlen=_MAX_REPORTS)
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._is_closed = False
+
+    def add(self, position: str, seconds: float) -> None:
+        """Have the time of a loop reported."""
+        with self._changed:
+            if self._is_closed:
+                return
+            self._pending.append((position, seconds))
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="aseclient-reports", daemon=True
                 )
-                self._reporter.start()
-        with contextlib.suppress(queue.Full):
-            self._reports.put_nowait((position, seconds))
+                self._thread.start()
+            self._changed.notify()
 
-    def _send_reports(self) -> None:
-        while (report := self._reports.get()) is not None:
-            with contextlib.suppress(InferenceError):
-                self._drive(self._plan.report_loop(*report, _REPORT_TIMEOUT_S))
+    def is_running(self) -> bool:
+        """Return whether there is a thread."""
+        with self._changed:
+            return self._thread is not None
+
+    def close(self, timeout: float) -> None:
+        """Report what there is, for `timeout` seconds at most; then nothing more."""
+        with self._changed:
+            self._is_closed = True
+            thread = self._thread
+            self._changed.notify()
+        if thread is not None:
+            thread.join(timeout)
+        with self._changed:
+            self._pending.clear()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._pending:
+                    if self._is_closed or not self._changed.wait(self._idle_s):
+                        self._thread = None
+                        return
+                position, seconds = self._pending.popleft()
+            with contextlib.suppress(Exception):  # a report is worth no error
+                self._report(position, seconds)
 
 
 class Loop:
@@ -141,7 +200,7 @@ class Loop:
         self._client = client
         self._position = position
 
-    def infer(self, value: Any = None, *, timeout: float | None = None, **members: Any) -> Any:
+    def infer(self, value: Any = None, /, *, timeout: float | None = None, **members: Any) -> Any:
         """Return what the model makes of a value; see `Client.infer`."""
         return self._client._call(self._position, value, timeout, members)  # noqa: SLF001
 
@@ -157,12 +216,9 @@ def account_of(edge: str, application: str, token: str, name: str) -> Account:
     )
 
 
-def answer_of(response: httpx.Response) -> Answer:
-    """Return the answer of a response."""
-    return Answer(response.status_code, response.headers, response.content)
-
-
 def transport_error(error: httpx.HTTPError) -> InferenceError:
-    """Return the error of a request without an answer."""
+    """Return the error of a request without an answer: the model may have run, or has not."""
     text = str(error) or type(error).__name__
-    return UnavailableError(f"the edge does not answer: {text}")
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
+        return UnavailableError(f"the edge is not reached: {text}")
+    return InferenceError(f"no answer: {text}; the model may have run")

@@ -23,9 +23,10 @@ class CredentialError(InferenceError):
 
 
 class UnavailableError(InferenceError):
-    """No replica of the model had a place for the call, or none was reached, in time.
+    """No replica of the model had a place for the call in time, or the edge was not reached.
 
-    `retry_after` are the seconds after which the gateway would have it tried again.
+    The model has not run. `retry_after` are the seconds after which the gateway would have it
+    tried again.
     """
 
     def __init__(

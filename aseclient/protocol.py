@@ -22,10 +22,11 @@ from aseclient.errors import (
 _RENEWAL_S: Final = 30.0
 _RENEWAL_SHARE: Final = 0.1
 _NAME: Final = re.compile(r"[ !#-\[\]-~]{1,128}")
-# The one output of a template of MITLab, and that of a function.
-_RESULT_NAMES: Final = ({"value"}, {"result"})
 _REFUSED: Final = (400, 413, 415, 422)
 _MAX_RETRY_AFTER_S: Final = 60.0
+# Codes of a gateway that has sent nothing to a model: no place, no replica, limits of the caller.
+# Other answers of 429 and 503 may be of a proxy, or of a model that has run.
+_NOT_RUN: Final = frozenset({10110, 20002, 10222, 11201, 11202, 11203})
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +90,21 @@ class IssuedCertificate:
 
 
 def read_certificate(
-    account: Account, position: str, status: int, body: bytes, now: float
+    account: Account,
+    position: str,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    now: float,
 ) -> IssuedCertificate:
     """Return the certificate of an answer. Raises InferenceError."""
     if status != 200:
-        raise read_error(status, {}, body)
+        raise read_error(status, headers, body)
     try:
         answer = json.loads(body)
         value, key, expires_at = answer["certificate"], answer["key"], float(answer["expires_at"])
+        if not (_NAME.fullmatch(value) and _NAME.fullmatch(key)):
+            raise ValueError("they cannot be sent")
     except (ValueError, KeyError, TypeError) as error:
         raise InferenceError(f"{account.edge} issues no certificates: {error}", status) from None
     authorization = (
@@ -132,10 +140,10 @@ def read_result(status: int, headers: Mapping[str, str], body: bytes) -> Any:
         result = json.loads(body)
     except ValueError as error:
         raise InferenceError(f"the answer is no JSON: {error}", status) from None
-    if isinstance(result, dict):
-        outputs = {name: value for name, value in result.items() if name != "status"}
-        if outputs.keys() in _RESULT_NAMES:
-            return next(iter(outputs.values()))
+    if isinstance(result, dict) and result.keys() == {"result"}:
+        return result["result"]
+    if isinstance(result, dict) and result.keys() - {"status"} == {"value"}:
+        return result["value"] if result.get("status", "success") == "success" else result
     return result
 
 
@@ -154,7 +162,7 @@ def read_error(status: int, headers: Mapping[str, str], body: bytes) -> Inferenc
         return CredentialError(message, status, code)
     if status in _REFUSED:
         return InputRefusedError(message, status, code)
-    if status in (429, 503):
+    if status in (429, 503) and code in _NOT_RUN:
         return UnavailableError(message, status, code, _retry_after(headers))
     return InferenceError(message, status, code)
 

@@ -88,6 +88,8 @@ async def read_json(request: Request) -> Any:
     except ClientDisconnect:
         raise ApiError(400, "the body ends too early") from None
     try:
-        return json.loads(body)
+        tree = json.loads(body)
+        json.dumps(tree, ensure_ascii=False).encode()  # half of a surrogate pair cannot be kept
     except (ValueError, RecursionError) as error:
         raise ApiError(400, f"the body is no JSON: {error}") from None
+    return tree

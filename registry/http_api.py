@@ -534,6 +534,7 @@ async def _read_json(request: Request, members: Mapping[str, type[Any]]) -> dict
     raw = await _read_body(request, _MAX_JSON_BYTES)
     try:
         tree = json.loads(raw) if raw.strip() else {}
+        json.dumps(tree, ensure_ascii=False).encode()  # half of a surrogate pair cannot be kept
     except (ValueError, RecursionError):
         raise RegistryError(Refusal.INVALID, "the body is not JSON") from None
     if not isinstance(tree, dict):

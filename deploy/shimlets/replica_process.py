@@ -41,7 +41,11 @@ class _Notes:
 
 
 class ReplicaProcess:
-    """A replica in `folder`. `grace_s` seconds after it was told to stop it is killed."""
+    """A replica in `folder`. `grace_s` seconds after it was told to stop it is killed.
+
+    Another deployer may work on the same folder, before or after this one leads: `_notes` are what
+    is on the disk whenever that is looked at, but for the process that was started here, `_child`.
+    """
 
     def __init__(self, folder: Path, grace_s: float, max_log_bytes: int) -> None:
         self.folder = folder
@@ -72,6 +76,7 @@ class ReplicaProcess:
                 return True
             self._note_end(f"ended {_describe_exit(self._child.returncode)}")
             self._child = None
+        self._notes = self._read_notes()
         if self._can_lock():
             if self._notes.started_at > self._notes.ended_at:  # it ended while nobody looked
                 self._note_end("ended while no deployer ran")
@@ -186,6 +191,11 @@ class ReplicaProcess:
         return True
 
     def _note_end(self, reason: str) -> None:
+        """Note the end of the process that the notes are of; another deployer may have another."""
+        stored = self._read_notes()
+        if stored.started_at != self._notes.started_at:
+            self._notes = stored
+            return
         now = time.time()
         is_stable = now - self._notes.started_at > _STABLE_S
         crashes = 1 if is_stable else self._notes.crashes + 1

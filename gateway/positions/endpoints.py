@@ -86,9 +86,18 @@ async def _read_members(request: Request) -> dict[str, Any]:
 
 def _text(members: dict[str, Any], name: str) -> str:
     value = members.get(name)
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or not _is_text(value):
         raise HttpError(400, f"{name}: must be a text", BAD_REQUEST)
     return value
+
+
+def _is_text(value: str) -> bool:
+    """Return whether a text can be written: JSON may have half of a surrogate pair."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _loop_seconds(value: object) -> float:

@@ -112,6 +112,7 @@ async def _read_object(request: Request) -> dict[str, Any]:
             return {}
     try:
         content = json.loads(body)
+        json.dumps(content, ensure_ascii=False).encode()  # half of a surrogate pair cannot be sent
     except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

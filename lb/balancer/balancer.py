@@ -354,17 +354,21 @@ class Balancer:
         pool = self._table.pool(service_id, digest)
         if not pool.groups:
             return self._acquire_from(pool, service_id, exclude, key, only_free_slots)
-        picked = pool.group_of_key(key_fraction(key)) if key else pool.group_in_turn(self._rng)
-        try:
-            lease = self._acquire_from(picked, service_id, exclude, key, only_free_slots)
-        except AseError:
-            if picked is pool:
-                raise
-            # Full, or tried before: the other versions take what is beyond it.
-            picked = pool
-            lease = self._acquire_from(pool, service_id, exclude, key, only_free_slots)
+        if key:
+            choices = [pool.group_of_key(key_fraction(key)), pool]
+        else:
+            choices = pool.pools_in_turn(self._rng)
+        for picked in choices[:-1]:
+            try:
+                lease = self._acquire_from(picked, service_id, exclude, key, only_free_slots)
+            except AseError:
+                continue  # full, or tried before: the other versions take what is beyond it
+            if not key:
+                pool.count_pick(picked)
+            return lease
+        lease = self._acquire_from(pool, service_id, exclude, key, only_free_slots)
         if not key:
-            pool.count_pick(picked)
+            pool.count_pick(pool)
         return lease
 
     def _acquire_from(

@@ -15,7 +15,7 @@ at different times, so a poll always tries.
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import islice
 from math import inf
 from typing import Any, Final, Generic, TypeVar
@@ -307,20 +307,45 @@ class PendingQueue(Generic[Result]):
             first.finish(result)
 
     def _serve_other_keys(self, key: str) -> None:
-        """Serve requests that go to another version than those of `key`, whose version is full."""
+        """Serve requests that go to another version than those of `key`, whose version is full.
+
+        In the order of the queue: those that a loader has refused, then by the virtual time of
+        their applications.
+        """
         now = self._clock()
-        for queue in [*self._by_app.values()]:
-            for request in [*islice(queue.requests, _MAX_PASSED)]:
-                if request.key == key or request.deadline <= now:
-                    continue
-                try:
-                    result = self._acquire(request.digest, (), request.key, self.is_contended(now))
-                except AseError:
-                    continue
-                self._drain_rate.record_slot(now)
-                self._charge(queue, now)
-                self.remove(request)
-                request.finish(result)
+        full = {key}
+        for refused in [*self._refused]:
+            if refused.key not in full and refused.deadline > now:
+                self._try_serve(refused, None, full, now)
+        while len(full) < _MAX_PASSED:
+            upcoming = [
+                (queue, request)
+                for queue in self._by_app.values()
+                if (request := _first_other(queue.requests, full, now)) is not None
+            ]
+            if not upcoming:
+                return
+            queue, request = min(upcoming, key=lambda pair: pair[0].start)
+            self._try_serve(request, queue, full, now)
+
+    def _try_serve(
+        self,
+        request: PendingRequest[Result],
+        queue: "_AppQueue[Result] | None",
+        full: set[str],
+        now: float,
+    ) -> None:
+        """Serve a request that waits, and charge its queue; else note its key as `full`."""
+        try:
+            result = self._acquire(request.digest, (), request.key, self.is_contended(now))
+        except AseError:
+            full.add(request.key)
+            return
+        self._drain_rate.record_slot(now)
+        if queue is not None:
+            self._charge(queue, now)
+        self.remove(request)
+        request.finish(result)
 
     def _queue_of(self, app_id: str, now: float) -> _AppQueue[Result]:
         """Return the queue of an application, which may begin to wait with it."""
@@ -367,3 +392,13 @@ class PendingQueue(Generic[Result]):
 
 def _start_of(queue: _AppQueue[Any]) -> float:
     return queue.start
+
+
+def _first_other(
+    requests: Iterable[PendingRequest[Result]], keys: Collection[str], now: float
+) -> PendingRequest[Result] | None:
+    """Return the first request of a key that is not among `keys`, and that waits still."""
+    for request in islice(requests, _MAX_PASSED):
+        if request.key not in keys and request.deadline > now:
+            return request
+    return None

@@ -82,18 +82,22 @@ class Pool:
                 group.trials = trials
             self.groups.append((share, group))
 
-    def group_in_turn(self, rng: Random) -> "Pool":
-        """Return the pool whose turn it is, by the shares: a group, or this pool.
+    def pools_in_turn(self, rng: Random) -> "list[Pool]":
+        """Return the groups whose turn it is by the shares, the most due first, then this pool.
 
-        A turn is taken by `count_pick` alone: a request that waits may ask as often as it likes.
-        Each group begins somewhere in its first round, so that gateways do not move in step.
+        A turn is taken by `count_pick` alone: a request that waits may ask as often as it likes,
+        and a group that is full keeps no other one from its turn. Each begins somewhere in its
+        first round, so that gateways do not move in step.
         """
+        due: list[Pool] = []
         for share, group in self.groups:
             if group.credit == _NO_CREDIT:
                 group.credit = rng.random()
             if share > 0.0 and group.credit + share >= 1.0:
-                return group
-        return self
+                due.append(group)
+        if len(due) > 1:
+            due.sort(key=_credit_of, reverse=True)
+        return [*due, self]
 
     def count_pick(self, picked: "Pool") -> None:
         """Count a request that has got a slot in its turn, of a group or of this pool."""
@@ -214,6 +218,10 @@ class Pool:
         peers = self.levels[level]
         endpoint.load_level, endpoint.level_index = level, len(peers)
         peers.append(endpoint)
+
+
+def _credit_of(pool: Pool) -> float:
+    return pool.credit
 
 
 def _may_answer(endpoint: Endpoint) -> bool:

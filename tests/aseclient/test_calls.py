@@ -22,6 +22,7 @@ class Edge:
         self.pauses: list[float] = []
         self.plan = CallPlan(ACCOUNT, lambda: self.now, lambda: self.now)
         self._answers = [*answers]
+        self.certificate_errors: list[Answer] = []
         self._lifetime = lifetime
 
     def drive(self, steps: Steps) -> Any:
@@ -40,6 +41,8 @@ class Edge:
 
     def answer(self, step: Send) -> Answer:
         self.sent.append(step)
+        if step.url.endswith("/certificate") and self.certificate_errors:
+            return self.certificate_errors.pop()
         if step.url.endswith("/certificate"):
             number = self.certificates()
             body = {"certificate": "f" * 64, "key": f"k{number}"}
@@ -56,7 +59,7 @@ def call(edge: Edge, timeout: float = 10.0) -> Any:
 
 
 DONE = Answer(200, JSON, b'{"value": 2}')
-FULL = Answer(503, {**JSON, "retry-after": "3"}, b"{}")
+FULL = Answer(503, {**JSON, "retry-after": "3"}, b'{"code": 10110}')
 REFUSED = Answer(401, JSON, b"{}")
 
 
@@ -95,6 +98,18 @@ def test_full_model_is_tried_again_while_there_is_time() -> None:
     with pytest.raises(UnavailableError):
         call(edge)
     assert edge.pauses == [3.0, 3.0, 3.0]
+
+
+def test_certificate_is_waited_for_too() -> None:
+    edge = Edge(DONE)
+    edge.certificate_errors = [FULL]
+    assert call(edge) == 2
+    assert edge.pauses == [3.0]
+    edge = Edge(DONE)
+    edge.certificate_errors = [REFUSED]  # the token is wrong: another attempt is none
+    with pytest.raises(CredentialError):
+        call(edge)
+    assert edge.certificates() == 1
 
 
 @pytest.mark.parametrize("positions", [1001])

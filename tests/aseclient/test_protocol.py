@@ -48,19 +48,19 @@ def test_what_is_missing_is_named(arguments: tuple[str, str, str, str], message:
 
 def test_certificate_is_renewed_before_it_ends() -> None:
     body = json.dumps(ISSUED).encode()
-    certificate = read_certificate(ACCOUNT, "north", 200, body, 1000.0)
+    certificate = read_certificate(ACCOUNT, "north", 200, {}, body, 1000.0)
     assert certificate.renew_at == 1570.0
     assert certificate.headers()["authorization"] == (
         'Certificate app="battery", client="uav-1", position="north", key="k1", '
         f'value="{ISSUED["certificate"]}"'
     )
-    assert read_certificate(ACCOUNT, "north", 200, body, 1590.0).renew_at == 1599.0
+    assert read_certificate(ACCOUNT, "north", 200, {}, body, 1590.0).renew_at == 1599.0
 
 
 @pytest.mark.parametrize(("status", "body"), [(200, b"[]"), (200, b"no"), (200, b"{}")])
 def test_answer_without_a_certificate_is_an_error(status: int, body: bytes) -> None:
     with pytest.raises(InferenceError, match="http://edge:8200 issues no certificates"):
-        read_certificate(ACCOUNT, "north", status, body, 1000.0)
+        read_certificate(ACCOUNT, "north", status, {}, body, 1000.0)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,8 @@ def test_answer_without_a_certificate_is_an_error(status: int, body: bytes) -> N
         ("application/json", b'{"value": 1, "unit": "V"}', {"value": 1, "unit": "V"}),
         ("application/json", b'{"result": {"a": 1}}', {"a": 1}),
         ("application/json", b'{"text": "A"}', {"text": "A"}),
+        ("application/json", b'{"status": "draft", "result": 1}', {"status": "draft", "result": 1}),
+        ("application/json", b'{"status": "x", "value": 1}', {"status": "x", "value": 1}),
         ("application/json", b"[1]", [1]),
         ("image/png", b"\x89PNG", b"\x89PNG"),
     ],
@@ -103,10 +105,20 @@ def test_errors_have_kinds(status: int, kind: type[InferenceError]) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"\xff", b'{"code": "x"}', b'{"message": "m"}'])
-def test_errors_of_others_are_read_too(body: bytes) -> None:
+def test_errors_of_others_are_read_too_and_say_nothing_of_whether_it_ran(body: bytes) -> None:
+    error = read_error(503, {"retry-after": "1"}, body)
+    assert (type(error), error.code) == (InferenceError, 0)
+
+
+@pytest.mark.parametrize(
+    ("code", "has_run"), [(10110, False), (20002, False), (11202, False), (10908, True), (0, True)]
+)
+def test_only_what_has_not_run_is_unavailable(code: int, has_run: bool) -> None:
+    body = json.dumps({"code": code}).encode()
     error = read_error(503, {"retry-after": "Fri, 31 Dec 1999 23:59:59 GMT"}, body)
-    assert isinstance(error, UnavailableError)
-    assert (error.code, error.retry_after) == (0, 1.0)
+    assert isinstance(error, UnavailableError) is not has_run
+    if isinstance(error, UnavailableError):
+        assert error.retry_after == 1.0
 
 
 def test_body_is_a_value_or_members() -> None:

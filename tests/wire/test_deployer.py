@@ -1,5 +1,6 @@
 """A real deployer with a real gateway: deploy, switch under load, fail, be killed, delete."""
 
+import contextlib
 import json
 import os
 import signal
@@ -413,5 +414,12 @@ def test_a_deployment_sleeps_and_the_first_request_wakes_it(gateway: Gateway, fo
 def _wait_asleep(deployer: Deployer, folder: Path) -> None:
     while "sleeps" not in deployer.show()["reason"]:
         pass
-    while [*folder.glob("deploy-state/shout/*/*/pid")]:
-        pass
+    wait_until_stopped(folder, "shout")
+
+
+def wait_until_stopped(folder: Path, deployment: str) -> None:
+    """Wait until no replica of a deployment is left; their folders go while one looks."""
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            if not [*folder.glob(f"deploy-state/{deployment}/*/*/pid")]:
+                return

@@ -1,10 +1,15 @@
 """The SDK against a real gateway: certificates that it verifies, results, errors, loop times."""
 
 import asyncio
+import contextlib
 import json
 import re
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -18,6 +23,7 @@ from aseclient import (
     InputRefusedError,
     UnavailableError,
 )
+from aseclient.client import LoopReports
 from tests.harness import Gateway, Loader, run_asectl
 
 WRAPPER = '''\
@@ -143,7 +149,7 @@ def test_wrong_tokens_and_positions_are_refused(edge: Edge) -> None:
 def test_edge_that_is_not_there_is_said(edge: Edge) -> None:
     with (
         Client("127.0.0.1:1", "battery", edge.key, timeout=1.0) as client,
-        pytest.raises(UnavailableError, match="the edge does not answer"),
+        pytest.raises(UnavailableError, match="the edge is not reached"),
     ):
         client.infer("north", [1])
 
@@ -205,6 +211,10 @@ def test_requests_of_certificates_are_checked(
 
 def test_other_bodies_are_refused(edge: Edge) -> None:
     url = f"{edge.gateway.url}/certificate"
+    for member in ("application_token", "position_uid", "application_uid"):
+        # Half of a surrogate pair: JSON may have it, and nothing can be made of it.
+        body = json.dumps(edge.certificate_request(**{member: "\ud800"}))
+        assert httpx.post(url, content=body, trust_env=False).status_code == 400
     for body, status in ((b"[]", 400), (b"{", 400), (b"[" * 9000, 400), (b" " * 20_000, 413)):
         assert httpx.post(url, content=body, trust_env=False).status_code == status
     assert httpx.get(url, trust_env=False).status_code == 405
@@ -244,3 +254,116 @@ def test_certificate_ends_with_its_key(edge: Edge) -> None:
         with pytest.raises(CredentialError, match="revoked"):
             while True:
                 client.infer("north", [1])
+
+
+class SlowEdge(ThreadingHTTPServer):
+    """Issues certificates, and answers calls byte by byte; counts both."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _SlowHandler)
+        self.counts: Counter[str] = Counter()
+        self.is_slow = False
+        self.stopping = threading.Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class _SlowHandler(BaseHTTPRequestHandler):
+    server: SlowEdge
+
+    def do_POST(self) -> None:
+        edge = self.server
+        self.rfile.read(int(self.headers["content-length"]))
+        edge.counts[self.path] += 1
+        if self.path == "/certificate":
+            body = json.dumps({"certificate": "f" * 64, "key": "k", "expires_at": 2**40}).encode()
+        else:
+            body = b'{"value": 1}'
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        if edge.is_slow and self.path == "/v1/north":
+            with contextlib.suppress(OSError):
+                for byte in body:
+                    self.wfile.write(bytes([byte]))
+                    edge.stopping.wait(0.2)
+        else:
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def slow_edge() -> Iterator[SlowEdge]:
+    server = SlowEdge()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.stopping.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_timeout_is_that_of_the_whole_call(slow_edge: SlowEdge) -> None:
+    slow_edge.is_slow = True
+    with (
+        Client(slow_edge.url, "a", "t", timeout=0.5) as client,
+        pytest.raises(InferenceError, match=r"not whole after .* the model may have run") as late,
+    ):
+        client.infer("north", 1)
+    assert not isinstance(late.value, UnavailableError)
+
+    async def scenario() -> None:
+        async with AsyncClient(slow_edge.url, "a", "t", timeout=0.5) as client:
+            with pytest.raises(InferenceError, match="the model may have run"):
+                await client.infer("north", 1)
+
+    asyncio.run(scenario())
+    assert slow_edge.counts["/v1/north"] == 2  # what may have run is not sent again
+
+
+def test_callers_who_begin_at_once_ask_for_one_certificate(slow_edge: SlowEdge) -> None:
+    with (
+        Client(slow_edge.url, "a", "t") as client,
+        ThreadPoolExecutor(8) as threads,
+    ):
+        assert [*threads.map(lambda _: client.infer("north", 1), range(40))] == [1] * 40
+    assert slow_edge.counts["/certificate"] == 1
+
+    async def scenario() -> None:
+        async with AsyncClient(slow_edge.url, "a", "t") as client:
+            results = await asyncio.gather(*(client.infer("north", 1) for _ in range(40)))
+            assert results == [1] * 40
+
+    asyncio.run(scenario())
+    assert slow_edge.counts["/certificate"] == 2
+    assert slow_edge.counts["/closed-loop-north"] == 80
+
+
+def test_reports_that_fail_end_nothing_and_a_thread_without_work_ends() -> None:
+    sent: list[float] = []
+    failed = threading.Event()
+
+    def report(_: str, seconds: float) -> None:
+        if seconds < 0:
+            failed.set()
+            raise UnicodeEncodeError("ascii", "x", 0, 1, "no")
+        sent.append(seconds)
+
+    reports = LoopReports(report, idle_s=0.01)
+    reports.add("north", -1.0)
+    assert failed.wait(20)
+    for _ in range(3):
+        reports.add("north", 1.0)
+        while reports.is_running():
+            pass
+    reports.close(1.0)
+    reports.add("north", 2.0)
+    assert sent == [1.0, 1.0, 1.0]

@@ -8,7 +8,7 @@ import pytest
 
 from tests.browser import Browser
 from tests.harness import Gateway, Process, run_asectl
-from tests.wire.test_deployer import WRAPPER, Deployer
+from tests.wire.test_deployer import WRAPPER, Deployer, wait_until_stopped
 
 pytestmark = pytest.mark.peer("chromium")
 TEXT = "document.body ? document.body.innerText : ''"
@@ -89,8 +89,7 @@ def test_position_is_created_switched_scaled_and_deleted(browser: Browser, tmp_p
         browser.run(f"{button}.click()")
         browser.run("document.querySelector('#confirm [value=yes]').click()")
         browser.wait("document.querySelector('#position-north') === null")
-        while [*tmp_path.glob("deploy-state/north/*/*/pid")]:
-            pass
+        wait_until_stopped(tmp_path, "north")
     browser.wait(TEXT, lambda text: "The deployer does not answer" in text)
 
 

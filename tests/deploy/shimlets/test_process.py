@@ -211,3 +211,33 @@ def test_usage_is_that_of_a_session() -> None:
     assert usage.cpu_s >= 0
     assert is_alive(os.getpid())
     assert not is_alive(2**22 + 1)
+
+
+def test_deployer_that_looked_too_early_knows_what_another_one_has_started(tmp_path: Path) -> None:
+    """A follower sees the folder before its notes are there; it may lead a moment later."""
+    (tmp_path / "wrapper.py").write_text(WRAPPER)
+
+    async def scenario() -> None:
+        leader = ProcessShimlet(tmp_path / "state", tmp_path, "127.0.0.1")
+        follower = ProcessShimlet(tmp_path / "state", tmp_path, "127.0.0.1")
+        (tmp_path / "state/ocr/r1/0").mkdir(parents=True)
+        await follower.status("ocr")
+        await leader.apply(ONE)
+        (started,) = await leader.status("ocr")
+        (seen,) = await follower.status("ocr")
+        assert (seen.address, seen.started_at) == (started.address, started.started_at)
+        # One that has led before does not note an end in the place of what was started since.
+        pid = int((tmp_path / "state/ocr/r1/0/pid").read_text())
+        os.killpg(pid, signal.SIGKILL)
+        while True:
+            await follower.apply(ONE)
+            (again,) = await follower.status("ocr")
+            if again.state is ReplicaState.RUNNING and again.started_at > started.started_at:
+                break
+            await asyncio.sleep(0.02)
+        (before,) = await leader.status("ocr")
+        assert (before.address, before.crashes) == (again.address, 1)
+        await leader.close()
+        await stop_all(follower)
+
+    run(scenario)

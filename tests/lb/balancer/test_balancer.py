@@ -679,6 +679,61 @@ def test_request_whose_version_is_full_keeps_none_of_another_version_waiting() -
     waiting[1].outcome().release()
 
 
+def test_applications_share_the_free_version_behind_a_full_one() -> None:
+    fleet = VersionFleet(0.5, total=1)
+    keys = [str(number) for number in range(200)]
+    old = [key for key in keys if key_fraction(key) >= 0.5]
+    new = [key for key in keys if key_fraction(key) < 0.5]
+    balancer = fleet.balancer
+    busy = [balancer.acquire("ocr", "d", (), key) for key in (old[0], old[1], new[0], new[1])]
+    served: list[str] = []
+
+    def wait(key: str, app: str, *, at_front: bool = False) -> None:
+        def serve(pending: PendingRequest[Lease]) -> None:
+            lease = pending.outcome()
+            served.append(f"{app}{' refused' if at_front else ''}")
+            fleet.loop.call_later(0.1, lease.release)
+
+        balancer.wait("ocr", "d", key, app, 60.0, at_front, serve)
+
+    wait(old[2], "two")  # its version is full all the while
+    for number in range(10):
+        wait(new[2 + number], "one")
+    for number in range(10):
+        wait(new[20 + number], "two")
+    wait(old[3], "three", at_front=True)
+    wait(new[40], "three", at_front=True)
+    for lease in busy[2:]:
+        lease.release()
+    fleet.advance_to(0.55)
+    assert served[0] == "three refused"
+    assert abs(served.count("one") - served.count("two")) <= 1
+    assert served.count("one") >= 4
+
+
+@pytest.mark.parametrize("state", [EjectionState.EJECTED, EjectionState.ADMITTED])
+def test_version_that_cannot_serve_takes_no_turn_of_another_one(state: EjectionState) -> None:
+    fleet = Fleet(3, total=1)
+    versions = ("v1", "a", "b")
+    fleet.instances = [
+        replace(each, version=version)
+        for each, version in zip(fleet.instances, versions, strict=True)
+    ]
+    fleet.report()
+    fleet.table.set_traffic(TrafficRules("d", 1, {"a": 0.2, "b": 0.2}))
+    if state is EjectionState.EJECTED:
+        fleet.balancer.eject(fleet.endpoint(1), 1000.0)
+    else:
+        fleet.endpoint(1).remote_load = 4  # full
+    picks = dict.fromkeys(versions, 0)
+    for _ in range(500):
+        lease = fleet.balancer.acquire("ocr", "d")
+        picks[lease.instance.version] += 1
+        lease.release()
+    assert picks["a"] == 0
+    assert abs(picks["b"] - 100) <= 2
+
+
 def test_policies_of_versions_learn_apart() -> None:
     fleet = VersionFleet(0.5)
     fleet.picks_of_v2(10)

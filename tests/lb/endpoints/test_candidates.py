@@ -211,7 +211,7 @@ def test_turns_are_those_of_the_share_however_often_one_asks(share: float) -> No
     picks = 0
     for _ in range(1000):
         for _ in range(5):  # requests that wait ask again and again
-            picked = pool.group_in_turn(rng)
+            picked = pool.pools_in_turn(rng)[0]
         pool.count_pick(picked)
         picks += picked is not pool
     assert abs(picks - 1000 * share) <= 1
@@ -221,11 +221,11 @@ def test_version_that_was_full_has_two_turns_left_at_most() -> None:
     pool = make_split_pool({"v2": 0.5}, make_version("a", "v1"), make_version("b", "v2"))
     rng = Random(1)
     for _ in range(100):  # it is never picked: it is full
-        pool.group_in_turn(rng)
+        pool.pools_in_turn(rng)
         pool.count_pick(pool)
     picks = 0
     for _ in range(10):
-        picked = pool.group_in_turn(rng)
+        picked = pool.pools_in_turn(rng)[0]
         pool.count_pick(picked)
         picks += picked is not pool
     assert picks <= 7
