@@ -57,7 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--auth",
         metavar="METHODS",
-        help="who may call: key, hmac, jwt, certificate, proxy, with commas; default: anyone on this machine",
+        help="who may call: key, hmac, jwt, certificate, proxy, with commas; default: anyone on "
+        "this machine",
     )
     parser.add_argument(
         "--registry", action="store_true", help="run a registry too, which the others follow"

@@ -68,7 +68,7 @@ def time_text(at: float) -> str:
 
 def whole_number(text: str, name: str, most: int) -> int:
     """Return the number of a query parameter or header. Raises ApiError."""
-    if not text.isdecimal() or int(text[:20]) > most:
+    if not text.isdecimal() or len(text) > 20 or int(text) > most:
         raise ApiError(400, f"{name}: must be a whole number, {most} at most")
     return int(text)
 

@@ -39,7 +39,7 @@ from deploy.plan import plan_lines
 from deploy.shimlets.interface import ReplicaStatus, Shimlet
 from deploy.workloads.activation import may_sleep
 from deploy.workloads.phases import DeploymentPhase
-from deploy.workloads.records import DeploymentEntry
+from deploy.workloads.records import WANTED, Deployment, DeploymentEntry
 from deploy.workloads.spec import DeploymentSpec, read_spec
 from registry.access import Actor, Authorizer, Role
 from registry.errors import RegistryError
@@ -165,12 +165,7 @@ class DeployApi:
         self._require(request, Role.READER)
         spec = self.complete(read_spec(await read_json(request)))
         entry = self._repository.get(spec.id)
-        others = [
-            other.wanted.spec
-            for other in map(self._repository.get, self._repository.ids())
-            if other.wanted is not None and other.wanted.spec.id != spec.id
-        ]
-        excess = self._settings.quota.find_excess(spec, others)
+        excess = self._settings.quota.find_excess(spec, self._others(spec.id))
         lines = plan_lines(entry.wanted.spec if entry.wanted else None, spec)
         return answer({"serviceId": spec.id, "changes": lines, "problem": excess})
 
@@ -194,6 +189,31 @@ class DeployApi:
         present = wanted.spec.shimlet if wanted is not None else ""
         return replace(spec, shimlet=spec.shimlet or present or self._settings.shimlet)
 
+    def check_quota(self, transaction: Transaction) -> None:
+        """Raise ApiError if a deployment would ask for more than all may use together.
+
+        One that asks for no more than before is let be.
+        """
+        for key, value in transaction.puts.items():
+            if not key.startswith(WANTED):
+                continue
+            spec = Deployment.from_bytes(value).spec
+            wanted = self._repository.get(spec.id).wanted
+            before = wanted.spec if wanted is not None else None
+            is_more = (
+                before is None
+                or spec.replicas > before.replicas
+                or spec.resources != before.resources
+            )
+            excess = self._settings.quota.find_excess(spec, self._others(spec.id))
+            if is_more and excess:
+                raise ApiError(409, f"{spec.id}: {excess}")
+
+    def _others(self, deployment_id: str) -> list[DeploymentSpec]:
+        entries = map(self._repository.get, self._repository.ids())
+        specs = [entry.wanted.spec for entry in entries if entry.wanted is not None]
+        return [spec for spec in specs if spec.id != deployment_id]
+
     async def _change(self, verb: str, deployment_id: str, decide: Decide) -> Response:
         """Make a change; decide again from what is there if somebody else was faster.
 
@@ -204,6 +224,7 @@ class DeployApi:
             transaction = decide(self._repository.get(deployment_id))
             try:
                 if transaction is not None:
+                    self.check_quota(transaction)
                     await self._repository.commit(transaction)
             except ConflictError:
                 await asyncio.sleep(_CONFLICT_DELAY_S)
@@ -282,6 +303,7 @@ class DeployApi:
         return Response(generate_latest(self._metrics), media_type=_METRICS_TYPE)
 
     async def _watch_one(self, request: Request) -> Response:
+        self._require(request, Role.READER)
         deployment_id, _ = self._existing(request)
         return self._watch(request, deployment_id)
 

@@ -173,7 +173,8 @@ class DeployerProcess:
             self._keys = KeyFile(KeyStore(base / config.auth.keys))
             authorizer = KeyAuthorizer(self._keys)
         self._api = self._create_api(pipelines, settings, authorizer)
-        catalog = PositionCatalog(store, self._repository, self._api.complete, time.time)
+        api = self._api
+        catalog = PositionCatalog(store, self._repository, api.complete, api.check_quota, time.time)
         self._positions = PositionApi(
             catalog,
             self._repository,

@@ -267,7 +267,8 @@ class DeploymentEngine:
         assert entry.wanted is not None  # noqa: S101 (see the callers)
         spec = entry.wanted.spec
         entries = [self._repository.get(other) for other in self._repository.ids()]
-        others = [e.wanted.spec for e in entries if e.wanted is not None]
+        # Those that have not come up yet take nothing from those that serve.
+        others = [e.wanted.spec for e in entries if e.wanted is not None and e.status.serving]
         return StepContext(
             spec,
             shimlet,
@@ -316,13 +317,14 @@ class DeploymentEngine:
         # Its workload is what it was started with, which steps of now may not know.
         if status.serving not in ("", spec.revision):
             try:
-                await context.shimlet.scale(spec.id, status.serving, spec.replicas)
+                await context.shimlet.scale(spec.id, status.serving, _kept_replicas(wanted, status))
             except ShimletError as error:
                 if not error.is_final:
                     raise
                 context.serving = ""  # somebody has removed it: nothing serves that could be kept
         # Of a rollout that has failed nothing is kept.
-        kept = {status.serving} if _is_undone(status) else {context.serving, spec.revision}
+        is_taken_back = _is_undone(status) and context.serving != ""
+        kept = {status.serving} if is_taken_back else {context.serving, spec.revision}
         for revision in revisions - kept:
             await context.shimlet.delete(spec.id, revision)
 
@@ -403,6 +405,20 @@ class DeploymentEngine:
     def now(self) -> float:
         """Return the Unix time."""
         return self._now()
+
+
+def _kept_replicas(wanted: Deployment, status: DeploymentStatus) -> int:
+    """Return how many replicas the revision that serves has while another one is on its way.
+
+    As many as before, or more if more are wanted by now; but nothing of what has failed, or was not
+    found valid yet.
+    """
+    spec = wanted.spec
+    before = [each.replicas for each in wanted.previous if each.revision == status.serving]
+    if not before:
+        return spec.replicas
+    is_valid = status.step("validate").state == "done" and not _is_undone(status)
+    return max(before[-1], spec.replicas) if is_valid else before[-1]
 
 
 def _is_undone(status: DeploymentStatus) -> bool:

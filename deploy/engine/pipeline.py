@@ -126,7 +126,9 @@ async def advance(
     for step in steps:
         before = progress.status.step(step.name)
         attempt = before
-        if before.state in ("waiting", "undone") or not before.started_at:
+        # One that was done, and is not any more, has its time anew.
+        begins_anew = ("waiting", "undone", *(("done",) if step.done is not None else ()))
+        if before.state in begins_anew or not before.started_at:
             attempt = StepResult(step.name, "running", started_at=now())
         try:
             message = await _try_step(step, context, attempt, progress)

@@ -29,9 +29,10 @@ class CanaryTrial:
             return
         old, new = await _replicas_of_both(context)
         _check_schemas(context, old, new)
-        context.share = canary.share
         key = (context.spec.id, context.spec.revision)
-        if key not in self._baselines.entries:
+        begins = not context.share  # of a trial before, nothing counts
+        context.share = canary.share
+        if begins or key not in self._baselines.entries:
             self._baselines.add(key, context.load_view.counters_of([*old, *new]))
         comparison = self._compare(context, canary, old, new)
         if canary.promotion == "comparison" and comparison.judgement is Judgement.WORSE:

@@ -44,8 +44,17 @@ class Validation:
         return (
             self._find_own_problem(context)
             or context.shimlet.check(context.workload())
-            or context.settings.quota.find_excess(context.spec, context.others)
+            or self._find_excess(context)
         )
+
+    def _find_excess(self, context: StepContext) -> str:
+        """Return what a revision that does not serve yet would use too much of.
+
+        What serves was let in before: it does not end because others want more by now.
+        """
+        if context.serving == context.spec.revision:
+            return ""
+        return context.settings.quota.find_excess(context.spec, context.others)
 
 
 class ModelFile:

@@ -33,6 +33,8 @@ _RETRY_DELAY_S: Final = 0.05
 
 # Completes a specification by what the deployer has: its shimlet. May refuse it.
 Complete = Callable[[DeploymentSpec], DeploymentSpec]
+# Refuses a change that asks for too much.
+Admit = Callable[[Transaction], None]
 
 
 class PositionCatalog:
@@ -47,11 +49,13 @@ class PositionCatalog:
         store: Store,
         repository: DeploymentRepository,
         complete: Complete,
+        admit: Admit,
         now: Callable[[], float],
     ) -> None:
         self._store = store
         self._repository = repository
         self._complete = complete
+        self._admit = admit
         self.now = now
 
     async def records(self, kind: str) -> list[Any]:
@@ -213,6 +217,7 @@ class PositionCatalog:
     async def _commit(self, decide: Callable[[], Any]) -> Position:
         for _ in range(_ATTEMPTS):
             position, transaction = await decide()
+            self._admit(transaction)
             try:
                 await self._repository.commit(transaction)
             except ConflictError:

@@ -197,6 +197,12 @@ class PositionApi:
         if address and self._repository.get(position.name).wanted is None:
             message = f"name: the loader at {address} serves {position.name!r}; choose another one"
             raise ApiError(409, message)
+        for deployment_id in self._repository.ids():
+            entry = self._repository.get(deployment_id)
+            services = (entry.wanted.spec.service, entry.status.service) if entry.wanted else ()
+            if deployment_id != position.name and position.name in services:
+                message = f"name: a deployment serves {position.name!r}; choose another one"
+                raise ApiError(409, message)
         created = await self._catalog.create_position(position, actor.name)
         self._bus.publish("position.created", created.name, model=created.model)
         return answer(self._describe_position(created), "position created")
@@ -288,8 +294,10 @@ class PositionApi:
 
     async def _position(self, request: Request, role: Role) -> Position:
         """Return the position of a request. Raises what the catalog and roles raise."""
-        name = request.path_params["name"]
+        name, actor = request.path_params["name"], self._identify(request)
         position, _ = await self._catalog.get(f"{Position.kind}/{name}")
+        if not actor.may_read(await self._catalog.project_of(position.application)):
+            raise DeploymentNotFoundError(f"there is no {Position.kind} {name!r}")
         await self._require(request, role, position.application)
         return position  # type: ignore[no-any-return]
 

@@ -152,14 +152,7 @@ class ReplicaProcess:
 
     def read_log(self, lines: int) -> str:
         """Return the last lines of its log."""
-        try:
-            with (self.folder / "log").open("rb") as log:
-                log.seek(0, os.SEEK_END)
-                log.seek(max(log.tell() - _LOG_TAIL_BYTES, 0))
-                text = log.read().decode("utf-8", "replace")
-        except OSError:
-            return ""
-        return "\n".join(text.splitlines()[-lines:])
+        return read_tail(self.folder / "log", lines)
 
     def trim_log(self) -> None:
         """Keep a log that has grown too large as `log.1`, and begin a new one.
@@ -210,6 +203,18 @@ class ReplicaProcess:
     def _write_notes(self, notes: _Notes) -> None:
         self._notes = notes
         write_atomically(self.folder / "notes.json", json.dumps(asdict(notes)))
+
+
+def read_tail(path: Path, lines: int) -> str:
+    """Return the last lines of a log, "" if it cannot be read."""
+    try:
+        with path.open("rb") as log:
+            log.seek(0, os.SEEK_END)
+            log.seek(max(log.tell() - _LOG_TAIL_BYTES, 0))
+            text = log.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return "\n".join(text.splitlines()[-lines:])
 
 
 def write_atomically(path: Path, text: str) -> None:

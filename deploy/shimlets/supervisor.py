@@ -29,7 +29,7 @@ from deploy.shimlets.loader_program import (
     loader_environment,
 )
 from deploy.shimlets.ports import free_port
-from deploy.shimlets.replica_process import write_atomically
+from deploy.shimlets.replica_process import read_tail, write_atomically
 from deploy.shimlets.supervisor_rpc import SupervisorFaultError, SupervisorRpc
 from deploy.shimlets.usage import Usage, UsageMeter, read_usage_by_group
 from lb.credentials import NO_CREDENTIALS, HubCredentials
@@ -44,7 +44,6 @@ _STABLE_S: Final = 60.0
 _MIN_BACKOFF_S, _MAX_BACKOFF_S = 2.0, 60.0
 _WATCH_INTERVAL_S: Final = 0.5
 _LOG_BYTES: Final = 64 * 1024
-_LINE_BYTES: Final = 400
 _LIVING: Final = ("STARTING", "RUNNING", "STOPPING")
 _ENDED: Final = ("BACKOFF", "EXITED", "FATAL")
 # How supervisord logs an end, as `exited: NAME (terminated by SIGKILL; not expected)`.
@@ -185,7 +184,12 @@ class SupervisorShimlet:
         for number in range(workload.replicas):
             program = present.get(number)
             if program is not None and program.is_stopping:
-                continue  # it is added again once it has ended
+                info = states.get(program.name)
+                if info is not None and info["statename"] in (*_LIVING, "BACKOFF"):
+                    continue  # it is added again once it has ended
+                self._stop(program, info)
+                states.pop(program.name, None)
+                program = None
             if program is None:
                 program = _Program(workload, number, free_port(self._host))
                 self._write(program)
@@ -229,7 +233,8 @@ class SupervisorShimlet:
         if info is not None:
             with _ignoring(supervisor_rpc.BAD_NAME):
                 self._rpc.call("removeProcessGroup", program.name)
-        for path in self._paths(program):
+        paths = self._paths(program)
+        for path in (*paths, paths[2].with_name(f"{paths[2].name}.1")):  # the log before, too
             path.unlink(missing_ok=True)
         self._rpc.call("reloadConfig")
         self._notes.pop(program.name, None)
@@ -309,9 +314,7 @@ class SupervisorShimlet:
     def _read_log(self, deployment_id: str, replica: str, lines: int) -> str:
         for program in self._programs(deployment_id):
             if program.replica == replica:
-                length = min(lines * _LINE_BYTES, 2**20)
-                text, _, _ = self._rpc.call("tailProcessStdoutLog", program.name, 0, length)
-                return "\n".join(str(text).splitlines()[-lines:])
+                return read_tail(self._paths(program)[2], lines)
         raise ShimletError(f"no replica {replica!r} of {deployment_id}", is_final=True)
 
     def _programs(self, deployment_id: str = "", revision: str = "") -> list[_Program]:

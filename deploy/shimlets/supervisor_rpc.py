@@ -5,6 +5,7 @@ import socket
 import xmlrpc.client
 from typing import Any, Final
 from urllib.parse import urlsplit
+from xml.parsers.expat import ExpatError
 
 from deploy.shimlets.interface import ShimletError
 
@@ -12,6 +13,10 @@ _TIMEOUT_S: Final = 10.0
 # Of supervisor.xmlrpc.Faults.
 BAD_NAME, ALREADY_STARTED, NOT_RUNNING, ALREADY_ADDED, STILL_RUNNING = 10, 60, 70, 90, 91
 CANT_REREAD: Final = 92
+# A log with control characters is no XML: expat's error is of no other kind.
+_FAILURES: Final = (
+    OSError, http.client.HTTPException, xmlrpc.client.Error, ValueError, ExpatError,
+)  # fmt: skip
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -83,7 +88,7 @@ class SupervisorRpc:
         except xmlrpc.client.ProtocolError as error:
             message = f"supervisor at {self._place}: {error.errcode} {error.errmsg}"
             raise ShimletError(message) from None
-        except (OSError, http.client.HTTPException, xmlrpc.client.Error, ValueError) as error:
+        except _FAILURES as error:
             reason = str(error) or type(error).__name__
             raise ShimletError(
                 f"supervisor at {self._place} does not answer: {reason}; start supervisord, or see "

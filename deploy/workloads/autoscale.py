@@ -21,6 +21,8 @@ from deploy.workloads.members import (
 # The most replicas after one decision to add some: a moment of load must not start a hundred.
 _MAX_GROWTH: Final = 2.0
 _MIN_GROWTH: Final = 4
+# Seconds between two looks after which what was known is too old.
+_MAX_GAP_S: Final = 10.0
 _MEMBERS: Final[dict[str, Bounds]] = {
     "minReplicas": (0.0, float(MAX_REPLICAS), True),
     "maxReplicas": (1.0, float(MAX_REPLICAS), True),
@@ -129,6 +131,9 @@ class Scaling:
             self._requests.clear()
             self._wishes.clear()
             return rule.clamp(replicas)
+        if self._requests and now - self._requests[-1][0] > _MAX_GAP_S:
+            self._requests.clear()  # nobody looked for a while: one look now decides nothing
+            self._wishes.clear()
         if not self._requests:
             self._began_at = now
         self._requests.append((now, load.requests))

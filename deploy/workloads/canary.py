@@ -50,6 +50,9 @@ def read_canary(tree: object) -> Canary:
     for name, value in numbers.items():
         check_number(name, value, _NUMBERS[name])
     default = Canary(_read_share(members.get("share")), promotion)
+    if promotion == "comparison" and default.share >= 1.0:
+        message = "must be less than all: there is nothing to compare with; or promotion: hand"
+        raise InvalidMemberError("share", message)
     return replace(
         default,
         requests=int(numbers.get("requests", default.requests)),

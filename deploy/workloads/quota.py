@@ -18,11 +18,11 @@ class Quota:
 
     def find_excess(self, spec: DeploymentSpec, others: Iterable[DeploymentSpec]) -> str:
         """Return what a specification beside the others uses too much of, "" if nothing."""
-        specs = [spec, *others]
-        replicas = sum(s.replicas for s in specs)
-        cpu = sum(s.replicas * s.resources.cpu for s in specs)
-        memory = sum(s.replicas * s.resources.memory for s in specs)
-        accelerators = sum(s.replicas * s.resources.accelerator_count for s in specs)
+        counted = [(_counted_replicas(s), s.resources) for s in (spec, *others)]
+        replicas = sum(count for count, _ in counted)
+        cpu = sum(count * resources.cpu for count, resources in counted)
+        memory = sum(count * resources.memory for count, resources in counted)
+        accelerators = sum(count * resources.accelerator_count for count, resources in counted)
         if self.replicas and replicas > self.replicas:
             return _excess("replicas", str(replicas), str(self.replicas))
         if self.cpu and cpu > self.cpu:
@@ -32,6 +32,12 @@ class Quota:
         if accelerators > self.accelerators and spec.resources.accelerator_count:
             return _excess("accelerators", str(accelerators), str(self.accelerators))
         return ""
+
+
+def _counted_replicas(spec: DeploymentSpec) -> int:
+    """Return the replicas of a specification; one that sleeps may be woken at any time."""
+    may_sleep = spec.autoscale is not None and spec.autoscale.least == 0
+    return max(spec.replicas, int(may_sleep))
 
 
 def _excess(name: str, wanted: str, limit: str) -> str:

@@ -71,7 +71,9 @@ class RunningDeployer:
             self.repository, shimlets, pipelines, self.loaders.view, self.bus, authorizer,
             settings, metrics, Clock(), self.stopping,
         )  # fmt: skip
-        self.catalog = PositionCatalog(store, self.repository, self.api.complete, Clock())
+        self.catalog = PositionCatalog(
+            store, self.repository, self.api.complete, self.api.check_quota, Clock()
+        )
         positions = PositionApi(
             self.catalog,
             self.repository, shimlets, self.loaders.view, self.bus, authorizer, store,

@@ -578,3 +578,92 @@ def test_a_first_revision_needs_no_canary(tmp_path: Path) -> None:
         assert await world.settle() is DeploymentPhase.RUNNING
 
     run(tmp_path, scenario)
+
+
+def test_rollout_that_does_not_come_up_leaves_the_number_of_replicas(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        await world.create(replace(SPEC, replicas=5))
+        await world.settle()
+        world.shimlet.broken.add("v.py:V")
+        await world.update(replace(NEXT, replicas=1))
+        assert await world.settle() is DeploymentPhase.FAILED
+        await world.settle(3)
+        assert len(world.shimlet.running(SPEC.revision)) == 5
+        await world.update(replace(NEXT, wrapper="x.py", replicas=500))  # beyond the quota of 10
+        assert await world.settle() is DeploymentPhase.FAILED
+        assert "quota exceeded" in world.entry.status.reason
+        assert len(world.shimlet.running(SPEC.revision)) == 5
+
+    run(tmp_path, scenario)
+
+
+def test_deployment_beyond_the_quota_takes_nothing_from_what_serves(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        await world.create()
+        await world.settle()
+        greedy = replace(SPEC, id="greedy", replicas=1000)
+        entry = world.repository.get("greedy")
+        await world.repository.commit(commands.create(entry, greedy, "eve", 1.0))
+        await world.engine.reconcile("greedy")
+        assert world.repository.get("greedy").status.phase is DeploymentPhase.FAILED
+        world.shimlet.crash(world.shimlet.running()[0])
+        assert await world.settle() is DeploymentPhase.RUNNING
+        assert len(world.shimlet.running(SPEC.revision)) == 2
+
+    run(tmp_path, scenario)
+
+
+def test_step_that_was_done_long_ago_has_its_time_anew(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        await world.create()
+        await world.settle()
+        world.clock.now += 10_000
+        world.shimlet.broken.add(SPEC.wrapper)
+        world.shimlet.crash(world.shimlet.running()[0])
+        await world.engine.reconcile("ocr")
+        assert world.entry.status.phase is DeploymentPhase.UPDATING
+        assert "1 of 2 replicas run" in world.entry.status.reason
+        world.shimlet.broken.clear()
+        assert await world.settle() is DeploymentPhase.RUNNING
+
+    run(tmp_path, scenario)
+
+
+def test_a_second_trial_of_a_revision_counts_from_its_own_begin(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        await world.create()
+        await world.settle()
+        await world.update(CANARY)
+        await world.settle(20)
+        await world.command(lambda entry: commands.roll_back(entry, "ocr", "ann", 3.0))
+        await world.settle()
+        # Errors of the time between the trials: they say nothing of the second one.
+        world.loaders.loads[SPEC.revision] = Load(served=900, errors=400)
+        await world.update(CANARY)
+        await world.settle(20)
+        world.loaders.loads[SPEC.revision] = Load(served=1800, errors=400)
+        world.loaders.loads[NEXT.revision] = Load(served=900, errors=90)
+        assert await world.settle() is DeploymentPhase.FAILED
+
+    run(tmp_path, scenario)
+
+
+def test_canary_whose_old_revision_was_removed_comes_up(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        await world.create()
+        await world.settle()
+        await world.update(CANARY)
+        await world.settle(20)
+        world.loaders.loads[SPEC.revision] = Load(served=900)
+        world.loaders.loads[NEXT.revision] = Load(served=50, errors=20)
+        assert await world.settle() is DeploymentPhase.FAILED
+        await world.settle(3)
+        for key in [*world.shimlet.workloads]:
+            del world.shimlet.workloads[key]
+        world.shimlet.replicas.clear()
+        starts = len(world.shimlet.starts)
+        assert await world.settle() is DeploymentPhase.RUNNING
+        assert world.entry.status.serving == NEXT.revision
+        assert len(world.shimlet.starts) == starts + 2
+
+    run(tmp_path, scenario)

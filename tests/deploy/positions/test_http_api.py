@@ -250,8 +250,45 @@ def test_roles_are_those_of_the_project(tmp_path: Path) -> None:
             assert seen["data"] == []
             _, seen = await office.send("GET", path, authorization="reader@drones")
             assert len(seen["data"]) == 1
-        assert await status("GET", "/positions/north", None, "reader@other") == 403
+        # What somebody may not see is not there.
+        hidden = await office.send("GET", "/positions/north", authorization="reader@other")
+        missing = await office.send("GET", "/positions/none", authorization="reader@other")
+        assert hidden[0] == missing[0] == 404
+        assert hidden[1]["message"] == "there is no position 'north'"
+        assert await status("GET", "/positions/none", None, "") == 401
         assert await status("DELETE", "/positions/north", None, "reader@drones") == 403
         assert await status("GET", "/applications/none/models", None, "reader@other") == 403
 
     run(tmp_path, scenario, authorizer=GrantedAuthorizer)
+
+
+def test_what_asks_for_more_than_the_quota_is_refused(tmp_path: Path) -> None:
+    async def scenario(office: Office) -> None:
+        await office.set_up()
+        body = {"name": "north", "application": "battery", "model": "lstm:1", "replicaCount": 11}
+        status, tree = await office.send("POST", "/positions", body)
+        assert (status, "quota exceeded: replicas 11 of 10" in tree["message"]) == (409, True)
+        await office.data("POST", "/positions", {**body, "replicaCount": 6})
+        await office.wait(in_service)
+        status, _ = await office.send("POST", "/positions/north/scale", {"replicaCount": 11})
+        assert status == 409
+        other = {"serviceId": "other", "wrapper": "o.py", "replicaCount": 5}
+        assert (await office.send("POST", "/modserv/deploy", other))[0] == 409
+        assert (await office.send("POST", "/positions/north/scale", {"replicaCount": 5}))[0] == 200
+        assert (await office.send("POST", "/modserv/deploy", other))[0] == 200
+
+    run(tmp_path, scenario)
+
+
+def test_position_takes_no_service_of_a_deployment_that_does_not_report_yet(
+    tmp_path: Path,
+) -> None:
+    async def scenario(office: Office) -> None:
+        await office.set_up()
+        other = {"serviceId": "other", "wrapper": "o.py", "service": "north", "replicaCount": 1}
+        assert (await office.send("POST", "/modserv/deploy", other))[0] == 200
+        body = {"name": "north", "application": "battery", "model": "lstm:1"}
+        status, tree = await office.send("POST", "/positions", body)
+        assert (status, "serves 'north'" in tree["message"]) == (409, True)
+
+    run(tmp_path, scenario)

@@ -77,6 +77,13 @@ def test_growth_and_bounds_are_limited() -> None:
     assert fleet.run(20, 0)[-1] == 2
 
 
+def test_one_look_after_a_gap_decides_nothing() -> None:
+    fleet = Fleet(replicas=4)
+    assert set(fleet.run(60, 20)) == {4}
+    fleet.now += 200.0  # another deployer led, or the store was away
+    assert set(fleet.run(20, 0)) == {4}
+
+
 def test_last_replica_goes_when_there_was_no_request_for_the_delay() -> None:
     rule = AutoscaleRule(0, 4, target=0.5, window_s=5.0, delay_s=30.0)
     fleet = Fleet(rule)

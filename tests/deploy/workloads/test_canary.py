@@ -30,6 +30,7 @@ def test_canary_is_read_and_written(tree: object, canary: Canary) -> None:
         ({"share": 0}, "share: must be more than 0"),
         ({"share": "150%"}, "share: must be more than 0"),
         ({"share": "ten%"}, "share: must be more than 0"),
+        ({"share": "100%"}, "share: must be less than all: there is nothing to compare with"),
         ({"share": "nan%"}, "share: must be more than 0"),
         ({"share": True}, "share: must be more than 0"),
         ({"share": 0.1, "promotion": "never"}, "promotion: must be comparison or hand"),
