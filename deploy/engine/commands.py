@@ -91,7 +91,8 @@ def roll_back(entry: DeploymentEntry, deployment_id: str, author: str, now: floa
             replicas = deployment.spec.replicas
             if spec.autoscale is not None:
                 replicas = _first_replicas(spec.autoscale, replicas)
-            restored = replace(spec, replicas=replicas)
+            # It has served: a trial would leave most requests with what is taken back.
+            restored = replace(spec, replicas=replicas, canary=None)
             return _write(entry, deployment.change(restored, author, now))
     raise DeploymentConflictError(f"{deployment_id}: there is no other revision before this one")
 

@@ -220,8 +220,9 @@ async def expose(context: StepContext) -> None:
 
 
 async def is_exposed(context: StepContext) -> bool:
-    """Return whether the wanted revision serves."""
-    return context.serving == context.spec.revision
+    """Return whether the wanted revision serves, and how it is called is known."""
+    is_known = context.endpoint != "" or not context.service
+    return context.serving == context.spec.revision and is_known
 
 
 async def retire(context: StepContext) -> None:

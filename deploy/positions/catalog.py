@@ -87,26 +87,36 @@ class PositionCatalog:
         return str(record.project)
 
     async def add(self, record: Project | Application | Model) -> None:
-        """Add a record, whose parent has to be there."""
-        expected = {record.key: 0}
-        if isinstance(record, Application):
-            parent = f"{Project.kind}/{record.project}"
-            expected[parent] = (await self.get(parent))[1]
-        elif isinstance(record, Model):
-            parent = f"{Application.kind}/{record.application}"
-            expected[parent] = (await self.get(parent))[1]
-            if record.source and record.source not in {
-                each.id for each in await self.models_of(record.application)
-            }:
-                raise DeploymentNotFoundError(f"source: there is no model {record.source!r}")
-        try:
-            await self._store.commit(
-                Transaction({record.key: encode_record(record)}, expected=expected)
-            )
-        except ConflictError:
-            name = record.id if isinstance(record, Model) else record.name
-            message = f"{record.kind} {name} is there already, or its parent has just changed"
-            raise DeploymentConflictError(message) from None
+        """Add a record, whose parent has to be there.
+
+        The parent is written too, as it is: one that is removed at this moment has changed then.
+        """
+        for _ in range(_ATTEMPTS):
+            puts, expected = {record.key: encode_record(record)}, {record.key: 0}
+            parent_key = _parent_key(record)
+            if parent_key:
+                parent, expected[parent_key] = await self.get(parent_key)
+                puts[parent_key] = encode_record(parent)
+            if isinstance(record, Model):
+                await self._check_source(record)
+            try:
+                await self._store.commit(Transaction(puts, expected=expected))
+            except ConflictError:
+                if await self._store.get(record.key) is not None:
+                    name = record.id if isinstance(record, Model) else record.name
+                    raise DeploymentConflictError(
+                        f"{record.kind} {name} is there already"
+                    ) from None
+                await asyncio.sleep(_RETRY_DELAY_S)
+            else:
+                return
+        raise DeploymentConflictError("others change it all the time; try again")
+
+    async def _check_source(self, model: Model) -> None:
+        """Raise DeploymentNotFoundError if a model was trained from one that is not there."""
+        ids = {each.id for each in await self.models_of(model.application)}
+        if model.source and model.source not in ids:
+            raise DeploymentNotFoundError(f"source: there is no model {model.source!r}")
 
     async def take_over(self, record: Application | Model, origin: str) -> None:
         """Add or change a record of another deployer, `origin`, and the project that it needs.
@@ -150,7 +160,7 @@ class PositionCatalog:
             spec = self._complete(chosen.specification(model))
             entry = self._repository.get(spec.id)
             deployment = commands.create(entry, spec, author, self.now())
-            return chosen, _join(deployment, chosen, {**expected, position.key: 0})
+            return chosen, _join(deployment, chosen, model, {**expected, position.key: 0})
 
         if (await self._store.read(position.key)).get(position.key) is not None:
             raise DeploymentConflictError(f"position {position.name} is there already")
@@ -176,7 +186,7 @@ class PositionCatalog:
             if "replicaCount" not in members:
                 spec = replace(spec, replicas=present)
             deployment = commands.update(entry, spec, author, self.now())
-            return changed, _join(deployment, changed, {**expected, position.key: revision})
+            return changed, _join(deployment, changed, model, {**expected, position.key: revision})
 
         return await self._commit(decide)
 
@@ -192,7 +202,7 @@ class PositionCatalog:
                 members={**position.members, "replicaCount": replicas},
                 updated_at=self.now(),
             )
-            return changed, _join(deployment, changed, {position.key: revision})
+            return changed, _join(deployment, changed, None, {position.key: revision})
 
         return await self._commit(decide)
 
@@ -276,13 +286,27 @@ async def find_model_token(store: Store, deployment_id: str) -> str:
     return model.access_token if isinstance(model, Model) else ""
 
 
+def _parent_key(record: Project | Application | Model) -> str:
+    """Return the key of what a record belongs to, "" if it is a project."""
+    if isinstance(record, Application):
+        return f"{Project.kind}/{record.project}"
+    return f"{Application.kind}/{record.application}" if isinstance(record, Model) else ""
+
+
 def _join(
-    deployment: Transaction | None, position: Position, expected: dict[str, int]
+    deployment: Transaction | None,
+    position: Position,
+    model: Model | None,
+    expected: dict[str, int],
 ) -> Transaction:
-    """Return the transaction that changes a position with its deployment."""
+    """Return the transaction that changes a position with its deployment.
+
+    The model that it gets is written as it is: it cannot be removed at this moment.
+    """
     transaction = deployment or Transaction()
+    models = {model.key: encode_record(model)} if model is not None else {}
     return Transaction(
-        {**transaction.puts, position.key: encode_record(position)},
+        {**transaction.puts, **models, position.key: encode_record(position)},
         transaction.deletes,
         {**transaction.expected, **expected},
     )

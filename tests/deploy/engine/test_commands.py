@@ -7,6 +7,7 @@ import pytest
 from deploy.engine import commands
 from deploy.engine.commands import DeploymentConflictError, DeploymentNotFoundError
 from deploy.workloads.autoscale import AutoscaleRule
+from deploy.workloads.canary import Canary
 from deploy.workloads.records import WANTED, Deployment, DeploymentEntry, DeploymentStatus
 from deploy.workloads.spec import DeploymentSpec
 from registry.store.interfaces import Transaction
@@ -45,6 +46,12 @@ def test_a_revision_that_is_new_has_a_replica_even_if_it_may_sleep() -> None:
     assert wanted(commands.update(asleep, other, "ann", 5.0)).spec.replicas == 1
     before = DeploymentEntry(Deployment(sleepy, 4, (other,), False, "ann", 1.0, 2.0), 7)
     assert wanted(commands.roll_back(before, "a", "ann", 5.0)).spec.replicas == 1
+
+
+def test_what_has_served_stands_no_trial_again() -> None:
+    tried = replace(SPEC, wrapper="v.py:V", canary=Canary(0.1))
+    rolled_back = wanted(commands.roll_back(entry(tried), "a", "ann", 5.0))
+    assert (rolled_back.spec.wrapper, rolled_back.spec.canary) == ("v.py:V", None)
 
 
 def test_an_update_expects_what_was_read() -> None:

@@ -667,3 +667,15 @@ def test_canary_whose_old_revision_was_removed_comes_up(tmp_path: Path) -> None:
         assert len(world.shimlet.starts) == starts + 2
 
     run(tmp_path, scenario)
+
+
+def test_address_is_known_when_the_first_replica_is(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        await world.create(replace(SPEC, replicas=0))
+        assert await world.settle() is DeploymentPhase.RUNNING
+        assert world.entry.status.endpoint == ""
+        await world.command(lambda entry: commands.scale(entry, "ocr", 1, "ann", 1.0))
+        assert await world.settle() is DeploymentPhase.RUNNING
+        assert world.entry.status.endpoint == "http://gw/v1/private/ocr"
+
+    run(tmp_path, scenario)

@@ -10,6 +10,7 @@ import pytest
 from lb.endpoints.report import Instance
 from registry.access import Actor
 from registry.errors import Refusal, RegistryError
+from registry.store.interfaces import ConflictError, Transaction
 from tests.deploy.running import TIMEOUT_S, RunningDeployer, running_deployer
 
 MODEL = {
@@ -290,5 +291,34 @@ def test_position_takes_no_service_of_a_deployment_that_does_not_report_yet(
         body = {"name": "north", "application": "battery", "model": "lstm:1"}
         status, tree = await office.send("POST", "/positions", body)
         assert (status, "serves 'north'" in tree["message"]) == (409, True)
+
+    run(tmp_path, scenario)
+
+
+def test_what_gets_a_child_at_this_moment_is_not_removed(tmp_path: Path) -> None:
+    """Who removes a record expects it as it was when nothing needed it."""
+
+    async def scenario(office: Office) -> None:
+        store = office.deployer.store
+
+        async def revisions(*keys: str) -> list[int]:
+            entries = [await store.get(key) for key in keys]
+            return [entry.revision for entry in entries if entry is not None]
+
+        keys = ("project/drones", "application/battery", "model/battery/lstm:1")
+        await office.set_up()
+        before = await revisions(*keys)
+        assert before == sorted(before)
+        await office.data("POST", "/applications", {"name": "other", "project": "drones"})
+        await office.data("POST", "/models", {**MODEL, "version": "2"})
+        body = {"name": "north", "application": "battery", "model": "lstm:1"}
+        await office.data("POST", "/positions", body)
+        for key, seen in zip(keys, before, strict=True):
+            with pytest.raises(ConflictError):
+                await store.commit(Transaction(deletes=frozenset({key}), expected={key: seen}))
+        # What has just changed hinders nobody who adds something too.
+        several = [{**MODEL, "version": str(number)} for number in range(3, 9)]
+        added = await asyncio.gather(*(office.send("POST", "/models", each) for each in several))
+        assert [status for status, _ in added] == [200] * 6
 
     run(tmp_path, scenario)
