@@ -28,7 +28,6 @@ from deploy.shimlets.loader_program import (
     loader_command,
     loader_environment,
 )
-from deploy.shimlets.ports import free_port
 from deploy.shimlets.replica_process import read_tail, write_atomically
 from deploy.shimlets.supervisor_rpc import SupervisorFaultError, SupervisorRpc
 from deploy.shimlets.usage import Usage, UsageMeter, read_usage_by_group
@@ -52,11 +51,14 @@ _END: Final = re.compile(r"(?:exited|stopped): (\S+) \(([^;)\n]*)")
 
 @dataclass(frozen=True, slots=True)
 class _Program:
-    """A replica as its file says. `is_stopping`: it is not wanted any more."""
+    """A replica as its file says. `is_stopping`: it is not wanted any more.
+
+    `port` is that of its last start, 0 before the first one.
+    """
 
     workload: Workload
     number: int
-    port: int
+    port: int = 0
     is_stopping: bool = False
 
     @property
@@ -191,7 +193,7 @@ class SupervisorShimlet:
                 states.pop(program.name, None)
                 program = None
             if program is None:
-                program = _Program(workload, number, free_port(self._host))
+                program = _Program(workload, number)
                 self._write(program)
             elif program.workload != workload:
                 program = replace(program, workload=workload)
@@ -234,7 +236,7 @@ class SupervisorShimlet:
             with _ignoring(supervisor_rpc.BAD_NAME):
                 self._rpc.call("removeProcessGroup", program.name)
         paths = self._paths(program)
-        for path in (*paths, paths[2].with_name(f"{paths[2].name}.1")):  # the log before, too
+        for path in (*paths, paths[0].with_suffix(".port"), paths[2].with_suffix(".log.1")):
             path.unlink(missing_ok=True)
         self._rpc.call("reloadConfig")
         self._notes.pop(program.name, None)
@@ -270,7 +272,7 @@ class SupervisorShimlet:
             name=program.replica,
             revision=program.workload.revision,
             state=state,
-            address=join_host_port(self._host, program.port) if is_living else "",
+            address=join_host_port(self._host, program.port) if is_living and program.port else "",
             crashes=notes.crashes,
             reason=notes.reason,
             started_at=float(info["start"]),
@@ -324,9 +326,8 @@ class SupervisorShimlet:
             with contextlib.suppress(FileNotFoundError):  # it was removed meanwhile
                 launch = json.loads(path.read_text("utf-8"))
                 workload = Workload.from_text(launch["workload"])
-                programs.append(
-                    _Program(workload, launch["number"], launch["port"], launch["is_stopping"])
-                )
+                port = _read_port(path.with_suffix(".port"))
+                programs.append(_Program(workload, launch["number"], port, launch["is_stopping"]))
         return [
             program
             for program in programs
@@ -339,14 +340,12 @@ class SupervisorShimlet:
         self._folder.mkdir(parents=True, exist_ok=True)
         launch_path, config_path, log_path = self._paths(program)
         launch = {
-            "command": loader_command(
-                program.workload, self._host, str(program.port), self._credentials
-            ),
+            "command": loader_command(program.workload, self._host, "{port}", self._credentials),
+            "host": self._host,
             "env": loader_environment(program.workload, os.environ, self._credentials),
             "cwd": str(self._models),
             "workload": program.workload.to_text(),
             "number": program.number,
-            "port": program.port,
             "is_stopping": program.is_stopping,
         }
         write_atomically(launch_path, json.dumps(launch))
@@ -405,3 +404,11 @@ def _ignoring(code: int) -> Any:
     except SupervisorFaultError as fault:
         if fault.code != code:
             raise
+
+
+def _read_port(path: Path) -> int:
+    """Return the port that a program was started with, 0 if it was not started yet."""
+    try:
+        return int(path.read_text("ascii"))
+    except (FileNotFoundError, ValueError):
+        return 0

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from deploy.shimlets.interface import ReplicaState, ReplicaStatus, ShimletError, Workload
 from deploy.shimlets.launch import main
 from deploy.shimlets.supervisor import SupervisorShimlet
+from deploy.shimlets.supervisor_rpc import SupervisorRpc
 from tests.deploy.shimlets.test_shimlet_contract import running
 from tests.deploy.supervisord import running_supervisord
 
@@ -20,7 +22,7 @@ import os
 
 from aseloader import service
 
-print("MARK is", repr(os.environ["MARK"]), flush=True)
+print("\\x1b[31mMARK is", repr(os.environ["MARK"]), "\\x1b[0m", flush=True)
 
 
 @service("shout", total=2)
@@ -37,13 +39,13 @@ class Supervised:
 
     def __init__(self, folder: Path, address: str) -> None:
         self._folder = folder
-        self._address = address
+        self.address = address
         self.shimlet = self.create()
 
     def create(self) -> SupervisorShimlet:
         (self._folder / "models").mkdir(exist_ok=True)
         return SupervisorShimlet(
-            self._address, self._folder / "programs", self._folder / "models", "127.0.0.1", 20.0
+            self.address, self._folder / "programs", self._folder / "models", "127.0.0.1", 20.0
         )
 
     async def wait(
@@ -150,3 +152,35 @@ def test_program_is_become(tmp_path: Path) -> None:
     with os.fdopen(reader) as output:
         assert output.read().startswith(f"{tmp_path}\n100 %(ENV_HOME)s")
     assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_replica_that_is_wanted_again_while_it_ends_comes_back(tmp_path: Path) -> None:
+    async def scenario(supervised: Supervised) -> None:
+        two = replace(WORKLOAD, replicas=2)
+        await supervised.wait(running(2), two)
+        await supervised.shimlet.apply(WORKLOAD)
+        await supervised.wait(running(2), two)
+
+    run(tmp_path, scenario)
+
+
+def test_each_start_has_a_port_that_is_free(tmp_path: Path) -> None:
+    """Somebody may have taken the port of a replica that does not run at the moment."""
+
+    async def scenario(supervised: Supervised) -> None:
+        (replica,) = await supervised.wait(running(1), WORKLOAD)
+        (launch,) = (tmp_path / "programs").glob("*.json")
+        port = int(replica.address.rpartition(":")[2])
+        rpc = SupervisorRpc(supervised.address)
+        rpc.call("stopProcess", launch.stem, True)
+        rpc.close()
+        with socket.create_server(("127.0.0.1", port)):
+            (again,) = await supervised.wait(running(1), WORKLOAD)
+            assert again.address not in ("", replica.address)
+        # Another deployer reads it too.
+        other = supervised.create()
+        (seen,) = await other.status("ocr")
+        assert seen.address == again.address
+        await other.close()
+
+    run(tmp_path, scenario)
