@@ -16,8 +16,8 @@ def find_problem(url: str, sources: Sequence[str]) -> str:
     if origin is None:
         return f"{url}: must be an http or https URL without a user, as https://models.example/a.pt"
     path = unquote(urlsplit(url).path)
-    if ".." in path.split("/"):
-        return f"{url}: must not have '..' in its path"
+    if ".." in path.split("/") or not path.isprintable():
+        return f"{url}: must not have '..' or control characters in its path"
     for source in sources:
         folder = unquote(urlsplit(source).path).rstrip("/")
         if _origin(source) == origin and (path == folder or path.startswith(folder + "/")):

@@ -27,7 +27,7 @@ def test_what_is_below_a_source_may_be_pulled(url: str) -> None:
         "https://models.example/shared/%2e%2e/other/a.pt", "http://127.0.0.1:9001/a.pt",
         "https://models.example@evil.example/shared/a.pt", "https://u:p@models.example/shared/a",
         "file:///etc/passwd", "http://169.254.169.254/latest", "", "https://", "https://h:x/a",
-        "https://models.example/shared/a\n.pt",
+        "https://models.example/shared/a\n.pt", "https://models.example/shared/a%00.pt",
     ],
 )  # fmt: skip
 def test_everything_else_may_not(url: str) -> None:
